@@ -29,7 +29,7 @@ endif()
 # Asio is compiled once (common/aio/asio_impl.cpp); the definition is ABI and must be the same everywhere.
 add_library(taskmill_asio INTERFACE)
 target_compile_definitions(taskmill_asio INTERFACE
-  BOOST_ASIO_SEPARATE_COMPILATION BOOST_ASIO_NO_DEPRECATED BOOST_ASIO_HAS_CO_AWAIT=0)
+  BOOST_ASIO_SEPARATE_COMPILATION BOOST_ASIO_NO_DEPRECATED BOOST_ASIO_DISABLE_CO_AWAIT)
 
 find_program(TASKMILL_MOLD mold)
 if(TASKMILL_MOLD AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
