@@ -23,6 +23,10 @@ class AuthMachine {
   /// One line of the peer (without LF). Replies are appended to `out`.
   AuthState on_line(std::string_view line, std::string& out);
   [[nodiscard]] AuthState state() const { return state_; }
+  /// True if the first line already was not the exchange: the peer has no password.
+  [[nodiscard]] bool peer_has_no_password() const {
+    return state_ == AuthState::failed && expect_ == Expect::identification;
+  }
   [[nodiscard]] const std::string& failure() const { return failure_; }  ///< one line, for the log
 
  private:

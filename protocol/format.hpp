@@ -1,6 +1,7 @@
 // Bytes of every message, both directions. Each function appends to `out` exactly what goes on the wire (one LF
 // per line). Functions that take text from a user return false, and append nothing, when the line would exceed
-// 4095 bytes or hold a control character (wire-protocol.md 2, B.6, B.18).
+// 4095 bytes, hold a control character, or have a blank in a field that cannot carry one (wire-protocol.md 2, B.6,
+// B.18). Nothing is allocated beyond the growth of `out`.
 #pragma once
 
 #include <cstdint>
@@ -27,7 +28,7 @@ bool legacy_url(std::string& out, std::string_view name, std::string_view url, u
 bool legacy_command(std::string& out, std::string_view name, std::string_view command);
 bool unlink(std::string& out, std::string_view name);
 bool invalidate_file(std::string& out, std::string_view name);
-/// The whole block. `version` of the worker decides what may be said (17). wall_time as it must appear on the wire.
+/// The whole block; false also for a coprocess below version 10. Of the category, the first word. `version` of the worker decides what may be said (17). wall_time as it must appear on the wire.
 bool task(std::string& out, const TaskDescription& task, int version);
 void send_results(std::string& out, std::int64_t count = -1);
 bool get(std::string& out, std::string_view name, bool recursive = true);
@@ -48,12 +49,14 @@ void resource(std::string& out, std::string_view name, std::int64_t total, std::
 void resource_tag(std::string& out, std::int64_t tag);
 void alive(std::string& out);
 void available_results(std::string& out);
-/// `extra`: further tokens, without leading blank; may be empty. Body follows.
+/// `extra`: further tokens, without leading blank; may be empty; left out if it is not fit for a line. Body follows.
 void result(std::string& out, int status, int exit_code, std::uint64_t output_length, std::uint64_t execution_us,
             std::int64_t task_id, std::string_view extra = {});
+/// The path goes raw and must not hold blanks: the watcher skips such files, they arrive with the outputs anyway.
 bool update(std::string& out, std::int64_t task_id, std::string_view path, std::uint64_t offset, std::uint64_t length);
 bool file_item(std::string& out, std::string_view path, std::uint64_t length);
-bool dir_item(std::string& out, std::string_view path);
+/// Old managers hang up at a `dir` name with a blank: towards them pass false, and send a missing_item if refused.
+bool dir_item(std::string& out, std::string_view path, bool allow_blanks = true);
 bool missing_item(std::string& out, std::string_view path, int error);
 void end(std::string& out);
 bool cache_update(std::string& out, std::string_view name, std::uint64_t size, std::uint64_t transfer_us);

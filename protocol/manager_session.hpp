@@ -1,6 +1,9 @@
 // The manager's side of one connection: password, first words (worker, status client, HTTP), then messages.
 // See session.hpp for how to drive it. Requests that will be answered are registered in the order in which they
 // are sent: expect_results() for `send_results`, expect_get() for `get`; replies are matched first in, first out.
+//
+// `Authenticated` is reported once, after a password exchange; without a password there is none. With a password,
+// take_output() holds our first line from the beginning.
 #pragma once
 
 #include <cstdint>
@@ -40,8 +43,9 @@ class ManagerSession {
 
  private:
   struct Request { bool is_get = false; std::string name; };
-  Step<FromWorker> parse(std::string_view line, std::size_t consumed);
-  Step<FromWorker> parse_http(std::span<const char> input);
+  Step<FromWorker> on_auth_line(std::string_view line, std::size_t consumed);
+  Step<FromWorker> on_line(std::string_view line, std::size_t consumed);
+  Step<FromWorker> skip_http_headers(std::span<const char> input, std::size_t consumed);
 
   Config config_;
   std::unique_ptr<AuthMachine> auth_;
@@ -50,8 +54,11 @@ class ManagerSession {
   std::string decoded_;
   std::deque<Request> requests_;
   std::uint64_t body_left_ = 0;
+  int version_ = 0;               ///< of the peer's greeting
   bool frames_allowed_ = false;
-  bool announced_ = false;
+  bool in_http_headers_ = false;  ///< the path of the request is in decoded_
+  bool http_line_empty_ = true;
+  std::size_t http_bytes_ = 0;
 };
 
 }  // namespace taskmill::protocol

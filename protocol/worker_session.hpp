@@ -2,7 +2,11 @@
 //
 // Directory frames and task blocks are assembled here: the caller gets entries with full relative paths and whole
 // TaskDescriptions. Bodies of `cmd` and `env` and symlink targets are small and collected here, bounded by
-// limits.hpp; file bodies are announced and left to the caller.
+// limits.hpp; file bodies are announced and left to the caller. Bytes of a collected body are consumed as they
+// come, so the caller's buffer need not hold more than one line.
+//
+// `ManagerAuthenticated` is reported once, after a password exchange; without a password there is none. With a
+// password, take_output() holds our first line from the beginning.
 #pragma once
 
 #include <cstdint>
@@ -37,13 +41,15 @@ class WorkerSession {
 
  private:
   struct Assembly;  ///< the task block, directory frame or small body being collected
+  Step<ToWorker> on_auth_line(std::string_view line, std::size_t consumed);
+  Step<ToWorker> on_line(std::string_view line, std::size_t consumed);
+  Step<ToWorker> collect(std::span<const char> input);
+
   Config config_;
   std::unique_ptr<AuthMachine> auth_;
   std::unique_ptr<Assembly> assembly_;
   std::string output_;
   std::string line_;
-  std::string decoded_;
-  std::string second_;
   std::uint64_t body_left_ = 0;
   bool frames_allowed_ = false;
 };

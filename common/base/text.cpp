@@ -74,10 +74,8 @@ std::optional<double> parse_number(std::string_view text) {
   return value;
 }
 
-std::string percent_encode(std::string_view raw) {
+void append_percent_encoded(std::string& out, std::string_view raw) {
   static constexpr char digits[] = "0123456789ABCDEF";
-  std::string out;
-  out.reserve(raw.size());
   for (const char c : raw) {
     const auto byte = static_cast<unsigned char>(c);
     if (needs_escape(byte)) {
@@ -88,24 +86,38 @@ std::string percent_encode(std::string_view raw) {
       out += c;
     }
   }
+}
+
+bool append_percent_decoded(std::string& out, std::string_view encoded) {
+  const std::size_t before = out.size();
+  for (std::size_t i = 0; i < encoded.size(); ++i) {
+    if (encoded[i] != '%') {
+      out += encoded[i];
+      continue;
+    }
+    const int high = i + 2 < encoded.size() ? hex_digit(encoded[i + 1]) : -1;
+    const int low = i + 2 < encoded.size() ? hex_digit(encoded[i + 2]) : -1;
+    if (high < 0 || low < 0) {
+      out.resize(before);
+      return false;
+    }
+    out += static_cast<char>(high * 16 + low);
+    i += 2;
+  }
+  return true;
+}
+
+std::string percent_encode(std::string_view raw) {
+  std::string out;
+  out.reserve(raw.size());
+  append_percent_encoded(out, raw);
   return out;
 }
 
 std::optional<std::string> percent_decode(std::string_view encoded) {
   std::string out;
   out.reserve(encoded.size());
-  for (std::size_t i = 0; i < encoded.size(); ++i) {
-    if (encoded[i] != '%') {
-      out += encoded[i];
-      continue;
-    }
-    if (i + 2 >= encoded.size()) return std::nullopt;
-    const int high = hex_digit(encoded[i + 1]);
-    const int low = hex_digit(encoded[i + 2]);
-    if (high < 0 || low < 0) return std::nullopt;
-    out += static_cast<char>(high * 16 + low);
-    i += 2;
-  }
+  if (!append_percent_decoded(out, encoded)) return std::nullopt;
   return out;
 }
 
@@ -180,11 +192,12 @@ bool is_safe_name(std::string_view name) {
 }
 
 bool is_safe_relative_path(std::string_view path) {
-  if (path.empty()) return false;
-  for (const auto component : split(path, '/')) {
-    if (!is_safe_name(component)) return false;
+  while (true) {
+    const auto slash = path.find('/');
+    if (!is_safe_name(path.substr(0, slash))) return false;
+    if (slash == std::string_view::npos) return true;
+    path.remove_prefix(slash + 1);
   }
-  return true;
 }
 
 std::vector<std::string_view> split(std::string_view text, char separator) {

@@ -24,6 +24,9 @@ std::optional<double> parse_number(std::string_view text);
 std::string percent_encode(std::string_view raw);
 /// Decodes; nullopt on a malformed escape.
 std::optional<std::string> percent_decode(std::string_view encoded);
+/// The same for buffers that are reused. A malformed escape returns false and leaves `out` as it was.
+void append_percent_encoded(std::string& out, std::string_view raw);
+bool append_percent_decoded(std::string& out, std::string_view encoded);
 
 std::string base64_encode(std::string_view raw);
 /// Standard or URL-safe alphabet, padding optional. nullopt on junk.
