@@ -118,7 +118,8 @@ class TaskMeter {
   void set_disk(std::int64_t bytes, std::int64_t files);
   /// Between the end of the first process and wait4 for it.
   void root_exited(Time now);
-  void orphan_reaped(const rusage& usage);
+  /// What ProcessWatch::reap_orphans found with this meter's mark.
+  void orphan_reaped(const ProcessWatch::Orphan& orphan);
 
   /// First enforced limit that was passed, if any.
   [[nodiscard]] std::optional<Exceeded> exceeded() const;
