@@ -15,22 +15,16 @@
 #include <vector>
 
 #include "common/base/result.hpp"
+#include "common/measure/core/host_text.hpp"
 
 namespace taskmill::measure {
-
-struct Gpu {
-  std::string id;    ///< what CUDA_VISIBLE_DEVICES of a task is set to: the index or UUID as it was given to us
-  std::string uuid;  ///< "GPU-…" or "MIG-…" when known
-  std::string name;  ///< "NVIDIA A100-SXM4-40GB" when known
-  std::int64_t memory_mb = 0;  ///< 0 when not known
-};
 
 struct HostResources {
   std::int64_t cores = 1;
   std::int64_t memory_mb = 0;
   std::int64_t disk_mb = 0;  ///< free for us on the file system of the workspace
   std::vector<Gpu> gpus;
-  std::string cores_from, memory_from, gpus_from;  ///< "2 physical cores", "SLURM_CPUS_PER_TASK=4", …
+  std::string cores_from, memory_from, disk_from, gpus_from;  ///< "2 physical cores", "SLURM_CPUS_PER_TASK=4", …
   std::string batch_system;  ///< "slurm", "htcondor", "pbs", "lsf", "sge" or ""
 };
 
