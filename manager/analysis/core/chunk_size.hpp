@@ -1,0 +1,59 @@
+// How many events the next chunk should hold.
+//
+// Fixed: the configured chunk size. Dynamic: wall time and memory of a chunk are modelled as a + b * events by
+// least squares with exponential forgetting (recent chunks count more: 0.98 per chunk); the size is the largest
+// power of two whose predicted time and memory stay within the targets. Until five chunks with at least two
+// different sizes are known the configured size is used, alternating with its half so that the fit has something
+// to hold on to (Coffea's executor does the same). A chunk that exhausts its memory
+// lowers the ceiling to half of it at once; twenty chunks that fit at the ceiling raise it again (one outlier must not
+// keep chunks small for ever).
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+namespace taskmill::manager::analysis {
+
+struct ChunkTargets {
+  std::optional<double> wall_time_s;
+  std::optional<double> memory_mb;
+};
+
+class LineFit {
+ public:
+  void add(double x, double y);
+  /// Largest x with a + b*x <= y; nullopt while there are too few points.
+  [[nodiscard]] std::optional<double> solve(double y) const;
+  [[nodiscard]] int points() const { return points_; }
+
+ private:
+  double n_ = 0, sum_x_ = 0, sum_y_ = 0, sum_xx_ = 0, sum_xy_ = 0;
+  int points_ = 0;
+};
+
+class ChunkSizer {
+ public:
+  ChunkSizer(std::uint64_t initial, std::optional<ChunkTargets> dynamic);
+
+  /// Size for the next chunk (>= 1). Each call may alternate to keep the fit informed.
+  std::uint64_t next();
+  /// The size aimed at, without alternation.
+  [[nodiscard]] std::uint64_t current() const;
+  void on_done(std::uint64_t events, double wall_time_s, double memory_mb);
+  void on_exhausted(std::uint64_t events);
+  /// Shortest remaining life time among the workers: a chunk should take no more than half of it.
+  void limit_time(std::optional<double> seconds) { life_limit_s_ = seconds; }
+  [[nodiscard]] bool is_dynamic() const { return dynamic_.has_value(); }
+
+ private:
+  std::uint64_t initial_;
+  std::optional<ChunkTargets> dynamic_;
+  std::optional<double> life_limit_s_;
+  LineFit time_, memory_;
+  std::uint64_t ceiling_;
+  int done_at_ceiling_ = 0;
+  std::uint64_t sizes_seen_low_ = 0, sizes_seen_high_ = 0;
+  bool halve_next_ = false;
+};
+
+}  // namespace taskmill::manager::analysis

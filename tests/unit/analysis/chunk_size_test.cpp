@@ -1,0 +1,79 @@
+#include "manager/analysis/core/chunk_size.hpp"
+
+#include <gtest/gtest.h>
+
+namespace taskmill::manager::analysis {
+namespace {
+
+TEST(ChunkSizer, StaysFixedWithoutTargets) {
+  ChunkSizer sizer(1000, std::nullopt);
+  sizer.on_done(1000, 500, 9000);
+  sizer.on_exhausted(1000);
+  EXPECT_EQ(sizer.next(), 1000U);
+}
+
+TEST(ChunkSizer, FindsTheLargestPowerOfTwoWithinTheTimeTarget) {
+  ChunkSizer sizer(1000, ChunkTargets{60.0, std::nullopt});
+  // 5 s to start, 1 ms per event: 60 s hold 55,000 events, so 32,768.
+  for (int i = 0; i < 40; ++i) {
+    const auto n = sizer.next();
+    sizer.on_done(n, 5 + 0.001 * static_cast<double>(n), -1);
+  }
+  EXPECT_EQ(sizer.current(), 32768U);
+}
+
+TEST(ChunkSizer, TheTighterTargetWins) {
+  ChunkSizer sizer(1000, ChunkTargets{60.0, 500.0});
+  // 100 MB at rest, 50 kB per event: 500 MB hold 8,000 events, so 4,096.
+  for (int i = 0; i < 40; ++i) {
+    const auto n = sizer.next();
+    sizer.on_done(n, 0.0001 * static_cast<double>(n), 100 + 0.05 * static_cast<double>(n));
+  }
+  EXPECT_EQ(sizer.current(), 4096U);
+}
+
+TEST(ChunkSizer, AlternatesUntilItHasSeenTwoSizes) {
+  ChunkSizer sizer(1024, ChunkTargets{10.0, std::nullopt});
+  EXPECT_EQ(sizer.next(), 512U);
+  EXPECT_EQ(sizer.next(), 1024U);
+}
+
+TEST(ChunkSizer, FollowsWhenEventsGetSlower) {
+  ChunkSizer sizer(4096, ChunkTargets{10.0, std::nullopt});
+  for (int i = 0; i < 50; ++i) {
+    const auto n = sizer.next();
+    sizer.on_done(n, 0.001 * static_cast<double>(n), -1);
+  }
+  EXPECT_EQ(sizer.current(), 8192U);
+  for (int i = 0; i < 400; ++i) {
+    const auto n = sizer.next();
+    sizer.on_done(n, 0.01 * static_cast<double>(n), -1);
+  }
+  EXPECT_LE(sizer.current(), 1024U);
+}
+
+TEST(ChunkSizer, HalvesWhatExhaustedItsMemoryAndGrowsAgainSlowly) {
+  ChunkSizer sizer(4096, ChunkTargets{1000.0, std::nullopt});
+  sizer.on_exhausted(4096);
+  for (int i = 0; i < 19; ++i) {
+    const auto n = sizer.next();
+    EXPECT_LE(n, 2048U);
+    sizer.on_done(n, 0.001 * static_cast<double>(n), -1);
+  }
+  for (int i = 0; i < 20; ++i) sizer.on_done(2048, 2.048, -1);
+  EXPECT_EQ(sizer.current(), 4096U);
+}
+
+TEST(ChunkSizer, KeepsChunksToHalfOfTheShortestWorkerLife) {
+  ChunkSizer sizer(1000, ChunkTargets{100.0, std::nullopt});
+  for (int i = 0; i < 40; ++i) {
+    const auto n = sizer.next();
+    sizer.on_done(n, 0.001 * static_cast<double>(n), -1);
+  }
+  EXPECT_EQ(sizer.current(), 65536U);
+  sizer.limit_time(20);
+  EXPECT_EQ(sizer.current(), 8192U);
+}
+
+}  // namespace
+}  // namespace taskmill::manager::analysis
