@@ -1,10 +1,10 @@
 #include "common/aio/connection.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
 #include <boost/asio/post.hpp>
-#include <unistd.h>
-
 #include <utility>
 
 namespace taskmill::aio {
@@ -60,7 +60,8 @@ void Connection::run_handshake() {
     return;
   }
   if (io.error || io.eof) {
-    end({CloseReason::Kind::tls, io.error, "TLS handshake failed: " + (io.detail.empty() ? io.error.message() : io.detail)});
+    end({CloseReason::Kind::tls, io.error,
+         "TLS handshake failed: " + (io.detail.empty() ? io.error.message() : io.detail)});
     return;
   }
   securing_ = false;
@@ -182,7 +183,8 @@ Io Connection::write_front() {
 
 Io Connection::write_padding(Segment& segment) {
   static const std::array<char, zeros_size> zeros{};
-  const iovec part{const_cast<char*>(zeros.data()), static_cast<std::size_t>(std::min<std::uint64_t>(segment.length, zeros.size()))};
+  const iovec part{const_cast<char*>(zeros.data()),
+                   static_cast<std::size_t>(std::min<std::uint64_t>(segment.length, zeros.size()))};
   return stream_.write_some({&part, 1});
 }
 

@@ -96,7 +96,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   [[nodiscard]] std::uint64_t bytes_in() const { return bytes_in_; }
   [[nodiscard]] std::uint64_t bytes_out() const { return bytes_out_; }
   Stream& stream() { return stream_; }
-  [[nodiscard]] std::string peer_text() const { return peer_text_; }    ///< "127.0.0.1:43210"
+  [[nodiscard]] std::string peer_text() const { return peer_text_; }  ///< "127.0.0.1:43210"
   [[nodiscard]] std::string local_text() const { return local_text_; }
 
  private:

@@ -61,7 +61,8 @@ Stream::~Stream() {
 void Stream::start_tls(SslPtr ssl) {
   ssl_ = std::move(ssl);
   SSL_set_fd(ssl_.get(), static_cast<int>(socket_.native_handle()));
-  SSL_set_mode(ssl_.get(), SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
+  SSL_set_mode(ssl_.get(),
+               SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
 }
 
 Io Stream::tls_result(int result) {
@@ -72,9 +73,15 @@ Io Stream::tls_result(int result) {
   }
   const int saved_errno = errno;
   switch (SSL_get_error(ssl_.get(), result)) {
-    case SSL_ERROR_WANT_READ: io.need = Need::read; break;
-    case SSL_ERROR_WANT_WRITE: io.need = Need::write; break;
-    case SSL_ERROR_ZERO_RETURN: io.eof = true; break;
+    case SSL_ERROR_WANT_READ:
+      io.need = Need::read;
+      break;
+    case SSL_ERROR_WANT_WRITE:
+      io.need = Need::write;
+      break;
+    case SSL_ERROR_ZERO_RETURN:
+      io.eof = true;
+      break;
     case SSL_ERROR_SYSCALL:
       if (saved_errno == 0) {
         io.eof = true;
@@ -116,7 +123,8 @@ Io Stream::read_some(std::span<char> into) {
   if (ssl_) {
     ERR_clear_error();
     errno = 0;
-    return tls_result(SSL_read(ssl_.get(), into.data(), static_cast<int>(std::min<std::size_t>(into.size(), 1U << 30))));
+    return tls_result(
+        SSL_read(ssl_.get(), into.data(), static_cast<int>(std::min<std::size_t>(into.size(), 1U << 30))));
   }
   const ssize_t n = ::recv(socket_.native_handle(), into.data(), into.size(), 0);
   Io io = plain_result(n);
@@ -132,7 +140,8 @@ Io Stream::write_some(std::span<const iovec> parts) {
       if (part.iov_len == 0) continue;
       ERR_clear_error();
       errno = 0;
-      Io io = tls_result(SSL_write(ssl_.get(), part.iov_base, static_cast<int>(std::min<std::size_t>(part.iov_len, 1U << 30))));
+      Io io = tls_result(
+          SSL_write(ssl_.get(), part.iov_base, static_cast<int>(std::min<std::size_t>(part.iov_len, 1U << 30))));
       total.bytes += io.bytes;
       if (io.bytes == part.iov_len) continue;
       if (total.bytes == 0) return io;
@@ -189,7 +198,8 @@ Io Stream::receive_file(int file, std::size_t length, bool& file_error) {
     }
     ::fcntl(pipe_[1], F_SETPIPE_SZ, 1 << 20);
   }
-  const ssize_t n = ::splice(socket_.native_handle(), nullptr, pipe_[1], nullptr, length, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+  const ssize_t n =
+      ::splice(socket_.native_handle(), nullptr, pipe_[1], nullptr, length, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
   Io io = plain_result(n);
   if (n == 0) io.eof = true;
   if (n < 0 && !io.error) io.need = Need::read;
@@ -215,7 +225,8 @@ Io Stream::receive_file(int file, std::size_t length, bool& file_error) {
 }
 
 void Stream::wait(Need need, WaitHandler handler) {
-  const auto type = need == Need::write ? boost::asio::ip::tcp::socket::wait_write : boost::asio::ip::tcp::socket::wait_read;
+  const auto type =
+      need == Need::write ? boost::asio::ip::tcp::socket::wait_write : boost::asio::ip::tcp::socket::wait_read;
   socket_.async_wait(type, std::move(handler));
 }
 

@@ -4,13 +4,12 @@
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
+#include <sys/stat.h>
 
 #include <array>
-#include <cstdio>
 #include <cctype>
+#include <cstdio>
 #include <memory>
-
-#include <sys/stat.h>
 
 namespace taskmill::aio {
 namespace {
@@ -23,9 +22,15 @@ std::string last_error() {
   return reason != nullptr ? reason : "unknown TLS error";
 }
 
-struct KeyDeleter { void operator()(EVP_PKEY* key) const { EVP_PKEY_free(key); } };
-struct CertDeleter { void operator()(X509* cert) const { X509_free(cert); } };
-struct FileDeleter { void operator()(std::FILE* file) const { std::fclose(file); } };
+struct KeyDeleter {
+  void operator()(EVP_PKEY* key) const { EVP_PKEY_free(key); }
+};
+struct CertDeleter {
+  void operator()(X509* cert) const { X509_free(cert); }
+};
+struct FileDeleter {
+  void operator()(std::FILE* file) const { std::fclose(file); }
+};
 using FilePtr = std::unique_ptr<std::FILE, FileDeleter>;
 using KeyPtr = std::unique_ptr<EVP_PKEY, KeyDeleter>;
 using CertPtr = std::unique_ptr<X509, CertDeleter>;
@@ -54,7 +59,8 @@ Expected<SslContextPtr> make_server_context(const std::string& cert_file, const 
   SslContextPtr context(SSL_CTX_new(TLS_server_method()));
   if (!context) return make_error("cannot set up TLS: " + last_error());
   if (SSL_CTX_use_certificate_chain_file(context.get(), cert_file.c_str()) != 1) {
-    return make_error("cannot read the TLS certificate " + cert_file + ": " + last_error() + "; give a PEM file with --ssl-cert");
+    return make_error("cannot read the TLS certificate " + cert_file + ": " + last_error() +
+                      "; give a PEM file with --ssl-cert");
   }
   if (SSL_CTX_use_PrivateKey_file(context.get(), key_file.c_str(), SSL_FILETYPE_PEM) != 1) {
     return make_error("cannot read the TLS key " + key_file + ": " + last_error() + "; give a PEM file with --ssl-key");
@@ -126,21 +132,24 @@ Expected<CertificateFiles> make_self_signed(const std::string& directory, const 
   X509_gmtime_adj(X509_getm_notAfter(cert.get()), 60L * 60 * 24 * 365);
   X509_set_pubkey(cert.get(), key.get());
   X509_NAME* name = X509_get_subject_name(cert.get());
-  X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, reinterpret_cast<const unsigned char*>(common_name.c_str()), -1, -1, 0);
+  X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, reinterpret_cast<const unsigned char*>(common_name.c_str()), -1,
+                             -1, 0);
   X509_set_issuer_name(cert.get(), name);
   const std::string alt_names = (is_ip_literal(common_name) ? "IP:" : "DNS:") + common_name;
   if (X509_EXTENSION* extension = X509V3_EXT_conf_nid(nullptr, nullptr, NID_subject_alt_name, alt_names.c_str())) {
     X509_add_ext(cert.get(), extension, -1);
     X509_EXTENSION_free(extension);
   }
-  if (X509_sign(cert.get(), key.get(), EVP_sha256()) == 0) return make_error("cannot sign a TLS certificate: " + last_error());
+  if (X509_sign(cert.get(), key.get(), EVP_sha256()) == 0)
+    return make_error("cannot sign a TLS certificate: " + last_error());
 
   CertificateFiles files{directory + "/cert.pem", directory + "/key.pem"};
   const FilePtr cert_file(std::fopen(files.cert.c_str(), "we"));
   const mode_t old_mask = ::umask(0077);
   const FilePtr key_file(std::fopen(files.key.c_str(), "we"));
   ::umask(old_mask);
-  if (!cert_file || !key_file) return make_error("cannot write a TLS certificate to " + directory + ": " + errno_code().message());
+  if (!cert_file || !key_file)
+    return make_error("cannot write a TLS certificate to " + directory + ": " + errno_code().message());
   if (PEM_write_X509(cert_file.get(), cert.get()) != 1 ||
       PEM_write_PrivateKey(key_file.get(), key.get(), nullptr, nullptr, 0, nullptr, nullptr) != 1) {
     return make_error("cannot write a TLS certificate to " + directory + ": " + last_error());

@@ -30,7 +30,10 @@ SslPtr make_client_ssl(SSL_CTX& context, const std::string& host, const ClientTl
 /// After the handshake: empty when the fingerprint fits (or none was asked), else the reason.
 std::string check_fingerprint(SSL& ssl, const ClientTlsOptions& options);
 /// A throw-away self-signed certificate and key as PEM files in `directory` (for --ssl without files, and tests).
-struct CertificateFiles { std::string cert; std::string key; };
+struct CertificateFiles {
+  std::string cert;
+  std::string key;
+};
 Expected<CertificateFiles> make_self_signed(const std::string& directory, const std::string& common_name);
 
 }  // namespace taskmill::aio

@@ -30,7 +30,5 @@ class StrongId {
 
 template <class Tag, class Rep>
 struct std::hash<taskmill::StrongId<Tag, Rep>> {
-  std::size_t operator()(const taskmill::StrongId<Tag, Rep>& id) const noexcept {
-    return std::hash<Rep>{}(id.value());
-  }
+  std::size_t operator()(const taskmill::StrongId<Tag, Rep>& id) const noexcept { return std::hash<Rep>{}(id.value()); }
 };

@@ -175,11 +175,23 @@ std::optional<std::int64_t> parse_duration_seconds(std::string_view text) {
   std::int64_t factor = 1;
   if (!text.empty()) {
     switch (text.back() | 0x20) {
-      case 's': text.remove_suffix(1); break;
-      case 'm': factor = 60; text.remove_suffix(1); break;
-      case 'h': factor = 3600; text.remove_suffix(1); break;
-      case 'd': factor = 86400; text.remove_suffix(1); break;
-      default: break;
+      case 's':
+        text.remove_suffix(1);
+        break;
+      case 'm':
+        factor = 60;
+        text.remove_suffix(1);
+        break;
+      case 'h':
+        factor = 3600;
+        text.remove_suffix(1);
+        break;
+      case 'd':
+        factor = 86400;
+        text.remove_suffix(1);
+        break;
+      default:
+        break;
     }
   }
   const auto value = parse_int(trim(text));

@@ -10,8 +10,8 @@ namespace {
 
 constexpr double forgetting = 0.98;
 constexpr int points_needed = 5;
-constexpr double min_spread = 1e-3;  // variance over mean square below which a line is not trusted
-constexpr int ceiling_patience = 20;         // chunks that fit at the ceiling before it is raised again
+constexpr double min_spread = 1e-3;        // variance over mean square below which a line is not trusted
+constexpr int ceiling_patience = 20;       // chunks that fit at the ceiling before it is raised again
 constexpr std::uint64_t growth_limit = 4;  // of one step beyond the largest size ever measured
 
 }  // namespace

@@ -16,7 +16,7 @@ template <class Id>
 class OrderedTree {
  public:
   struct Merge {
-    std::uint32_t node = 0;   ///< hand back to merged()
+    std::uint32_t node = 0;  ///< hand back to merged()
     std::vector<Id> inputs;
   };
 
@@ -42,7 +42,9 @@ class OrderedTree {
   [[nodiscard]] std::optional<Id> root() const { return done_ && !nodes_.empty() ? nodes_.back().value : std::nullopt; }
 
  private:
-  struct Level { std::size_t begin = 0, size = 0; };
+  struct Level {
+    std::size_t begin = 0, size = 0;
+  };
   struct Node {
     std::optional<Id> value;
     bool settled = false;

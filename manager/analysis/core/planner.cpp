@@ -233,7 +233,8 @@ void Planner::on_counted(ItemId id, std::uint64_t events) {
   set_events(active->item.file, events);
 }
 
-std::optional<PartialId> Planner::on_processed(ItemId id, double wall_time_s, double memory_mb, std::uint32_t location) {
+std::optional<PartialId> Planner::on_processed(ItemId id, double wall_time_s, double memory_mb,
+                                               std::uint32_t location) {
   const auto active = take(id, ItemKind::process);
   if (!active) return std::nullopt;
   const auto& item = active->item;
@@ -339,7 +340,8 @@ void Planner::give_up_merge(const Active& active, std::string reason) {
   if (!active.place) --group.merges_in_flight;
   if (!active.place && inputs.size() > 2) {
     const auto middle = inputs.begin() + static_cast<std::ptrdiff_t>(inputs.size() / 2);
-    for (const auto& part : {std::vector<PartialId>(inputs.begin(), middle), std::vector<PartialId>(middle, inputs.end())}) {
+    for (const auto& part :
+         {std::vector<PartialId>(inputs.begin(), middle), std::vector<PartialId>(middle, inputs.end())}) {
       if (part.size() == 1) {
         partials_.at(part.front()).merging = false;
         offer(part.front());
@@ -417,7 +419,8 @@ void Planner::cancel_merge_of(PartialId id, Group& group) {
     return std::find(inputs.begin(), inputs.end(), id) != inputs.end();
   };
   std::vector<PartialId> inputs;
-  if (const auto running = std::find_if(active_.begin(), active_.end(), [&](const auto& entry) { return reads_it(entry.second); });
+  if (const auto running =
+          std::find_if(active_.begin(), active_.end(), [&](const auto& entry) { return reads_it(entry.second); });
       running != active_.end()) {
     inputs = std::move(running->second.item.inputs);
     active_.erase(running);

@@ -34,14 +34,14 @@ using PartialId = StrongId<struct PartialIdTag, std::uint64_t>;
 
 struct PlannerSettings {
   std::uint64_t chunksize = 100000;
-  std::optional<std::uint64_t> maxchunks;         ///< per dataset
+  std::optional<std::uint64_t> maxchunks;  ///< per dataset
   std::optional<ChunkTargets> dynamic_chunksize;
-  std::uint32_t treereduction = 20;               ///< partial results per accumulation, at least 2
-  std::uint32_t retries = 2;                      ///< further attempts after a failure
+  std::uint32_t treereduction = 20;  ///< partial results per accumulation, at least 2
+  std::uint32_t retries = 2;         ///< further attempts after a failure
   bool split_on_exhaustion = true;
   bool skip_bad_files = false;
   bool deterministic = false;
-  bool result_per_dataset = false;                ///< one result per dataset instead of one in all
+  bool result_per_dataset = false;  ///< one result per dataset instead of one in all
 };
 
 enum class ItemKind : std::uint8_t { preprocess, process, accumulate };
@@ -49,18 +49,18 @@ enum class ItemKind : std::uint8_t { preprocess, process, accumulate };
 struct WorkItem {
   ItemId id;
   ItemKind kind = ItemKind::preprocess;
-  std::uint32_t file = 0;           ///< preprocess, process
-  EventRange range;                 ///< process
-  std::vector<PartialId> inputs;    ///< accumulate, in merge order
+  std::uint32_t file = 0;         ///< preprocess, process
+  EventRange range;               ///< process
+  std::vector<PartialId> inputs;  ///< accumulate, in merge order
   std::uint32_t group = 0;
-  std::uint32_t attempt = 0;        ///< 0 for the first
+  std::uint32_t attempt = 0;  ///< 0 for the first
 };
 
 /// Something that did not make it, with its evidence.
 struct Loss {
   ItemKind kind = ItemKind::process;
   std::uint32_t file = 0;
-  EventRange range;                 ///< empty for a file that could not be counted
+  EventRange range;  ///< empty for a file that could not be counted
   std::string reason;
 };
 
@@ -124,32 +124,42 @@ class Planner {
  private:
   enum class FileState : std::uint8_t { uncounted, counting, ready, exhausted, bad };
   using Tree = OrderedTree<PartialId>;
-  struct Dataset { std::string name; std::uint64_t chunks_made = 0; };
+  struct Dataset {
+    std::string name;
+    std::uint64_t chunks_made = 0;
+  };
   struct File {
     std::string name;
     std::uint32_t dataset = 0;
-    std::uint32_t slot = 0;               ///< deterministic: place among the files of its group
+    std::uint32_t slot = 0;  ///< deterministic: place among the files of its group
     FileState state = FileState::uncounted;
     std::optional<std::uint64_t> events;
-    std::deque<EventRange> todo;          ///< ranges of which chunks are still to be cut, in order
-    std::uint64_t even_chunk = 0;         ///< fixed size: every chunk of this file but the last
-    std::uint64_t open_chunks = 0;        ///< cut, and neither processed nor lost
+    std::deque<EventRange> todo;                ///< ranges of which chunks are still to be cut, in order
+    std::uint64_t even_chunk = 0;               ///< fixed size: every chunk of this file but the last
+    std::uint64_t open_chunks = 0;              ///< cut, and neither processed nor lost
     std::map<std::uint64_t, PartialId> leaves;  ///< deterministic: processed chunks by first event
-    Tree tree;                            ///< deterministic: made when the file is complete
+    Tree tree;                                  ///< deterministic: made when the file is complete
     bool complete = false;
   };
   /// Where the result of an ordered merge belongs.
-  struct OrderedPlace { bool in_file = false; std::uint32_t owner = 0; std::uint32_t node = 0; };
-  struct Active { WorkItem item; std::optional<OrderedPlace> place; };
+  struct OrderedPlace {
+    bool in_file = false;
+    std::uint32_t owner = 0;
+    std::uint32_t node = 0;
+  };
+  struct Active {
+    WorkItem item;
+    std::optional<OrderedPlace> place;
+  };
   struct Partial {
     EventSet events;
     std::uint32_t group = 0;
     std::uint32_t location = 0;
     bool merging = false;
-    bool stuck = false;                   ///< could not be merged; stays a result of its own
+    bool stuck = false;  ///< could not be merged; stays a result of its own
   };
   struct Group {
-    std::map<std::uint32_t, std::deque<PartialId>> waiting;   ///< by location, oldest first
+    std::map<std::uint32_t, std::deque<PartialId>> waiting;  ///< by location, oldest first
     std::uint64_t waiting_count = 0;
     std::uint64_t open_files = 0;
     std::uint64_t merges_in_flight = 0;
@@ -187,8 +197,8 @@ class Planner {
   std::vector<Group> groups_;
   std::uint32_t next_uncounted_ = 0;
   std::uint64_t counting_ = 0;
-  std::deque<std::uint32_t> ready_files_;            ///< files with ranges to cut, FIFO
-  std::deque<Active> again_;                         ///< retries, split halves, ordered merges: before anything new
+  std::deque<std::uint32_t> ready_files_;  ///< files with ranges to cut, FIFO
+  std::deque<Active> again_;               ///< retries, split halves, ordered merges: before anything new
   std::unordered_map<std::uint64_t, Active> active_;
   std::map<PartialId, Partial> partials_;
   EventSet processed_;
