@@ -154,7 +154,8 @@ bool dir_begin(std::string& out, std::string_view name) { return Line(out, "dir"
 void dir_end(std::string& out) { bare(out, "end"); }
 
 bool symlink(std::string& out, std::string_view name, std::string_view target) {
-  if (target.empty() || target.size() >= max_symlink_target || target.find('\0') != std::string_view::npos) return false;
+  if (target.empty() || target.size() >= max_symlink_target || target.find('\0') != std::string_view::npos)
+    return false;
   if (!Line(out, "symlink").encoded(name).number(target.size() + 1).end()) return false;
   out += target;
   out += '\0';
@@ -221,7 +222,8 @@ void info(std::string& out, std::string_view field, std::int64_t value) {
 
 bool feature(std::string& out, std::string_view name) { return Line(out, "feature").encoded(name).end(); }
 
-void resource(std::string& out, std::string_view name, std::int64_t total, std::int64_t smallest, std::int64_t largest) {
+void resource(std::string& out, std::string_view name, std::int64_t total, std::int64_t smallest,
+              std::int64_t largest) {
   Line(out, "resource").word(name).number(total).number(smallest).number(largest).end();
 }
 

@@ -28,7 +28,8 @@ bool legacy_url(std::string& out, std::string_view name, std::string_view url, u
 bool legacy_command(std::string& out, std::string_view name, std::string_view command);
 bool unlink(std::string& out, std::string_view name);
 bool invalidate_file(std::string& out, std::string_view name);
-/// The whole block; false also for a coprocess below version 10. Of the category, the first word. `version` of the worker decides what may be said (17). wall_time as it must appear on the wire.
+/// The whole block; false also for a coprocess below version 10. Of the category, the first word. `version` of the
+/// worker decides what may be said (17). wall_time as it must appear on the wire.
 bool task(std::string& out, const TaskDescription& task, int version);
 void send_results(std::string& out, std::int64_t count = -1);
 bool get(std::string& out, std::string_view name, bool recursive = true);

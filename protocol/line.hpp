@@ -47,8 +47,8 @@ std::string describe(std::string_view line, std::string_view why);
 template <class Message>
 struct Parsed {
   Problem problem = Problem::none;
-  std::string_view why;     ///< a literal
-  std::uint64_t body = 0;   ///< bytes that follow the line
+  std::string_view why;    ///< a literal
+  std::uint64_t body = 0;  ///< bytes that follow the line
   std::optional<Message> message;
 };
 

@@ -23,15 +23,24 @@ std::string_view http_path(std::string_view line) {
 
 const char* problem_text(Problem problem) {
   switch (problem) {
-    case Problem::none: return "no problem";
-    case Problem::line_too_long: return "line too long";
-    case Problem::unknown_message: return "unknown message";
-    case Problem::malformed: return "malformed message";
-    case Problem::unsafe_name: return "unsafe name";
-    case Problem::too_large: return "announced length over its limit";
-    case Problem::auth_failed: return "wrong password";
-    case Problem::auth_missing: return "peer does not use a password";
-    case Problem::auth_unexpected: return "peer wants a password";
+    case Problem::none:
+      return "no problem";
+    case Problem::line_too_long:
+      return "line too long";
+    case Problem::unknown_message:
+      return "unknown message";
+    case Problem::malformed:
+      return "malformed message";
+    case Problem::unsafe_name:
+      return "unsafe name";
+    case Problem::too_large:
+      return "announced length over its limit";
+    case Problem::auth_failed:
+      return "wrong password";
+    case Problem::auth_missing:
+      return "peer does not use a password";
+    case Problem::auth_unexpected:
+      return "peer wants a password";
   }
   return "unknown problem";
 }
@@ -58,9 +67,12 @@ Step<FromWorker> ManagerSession::next(std::span<const char> input) {
   const bool authenticating = !authenticated();
   const auto line = take_line(input, authenticating ? max_auth_line : max_line, line_);
   switch (line.state) {
-    case TakenLine::State::partial: return {};
-    case TakenLine::State::too_long: return failed(Problem::line_too_long, describe(line.text, "line too long"));
-    case TakenLine::State::complete: break;
+    case TakenLine::State::partial:
+      return {};
+    case TakenLine::State::too_long:
+      return failed(Problem::line_too_long, describe(line.text, "line too long"));
+    case TakenLine::State::complete:
+      break;
   }
   if (authenticating) return on_auth_line(line.text, line.consumed);
   if (const auto path = http_path(line.text); !path.empty()) {
@@ -75,9 +87,12 @@ Step<FromWorker> ManagerSession::next(std::span<const char> input) {
 
 Step<FromWorker> ManagerSession::on_auth_line(std::string_view line, std::size_t consumed) {
   switch (auth_->on_line(line, output_)) {
-    case AuthState::running: return {consumed, std::nullopt, Problem::none, {}};
-    case AuthState::ok: return {consumed, Authenticated{}, Problem::none, {}};
-    case AuthState::failed: break;
+    case AuthState::running:
+      return {consumed, std::nullopt, Problem::none, {}};
+    case AuthState::ok:
+      return {consumed, Authenticated{}, Problem::none, {}};
+    case AuthState::failed:
+      break;
   }
   const auto problem = auth_->peer_has_no_password() ? Problem::auth_missing : Problem::auth_failed;
   return {consumed, std::nullopt, problem, auth_->failure()};

@@ -21,8 +21,8 @@ namespace taskmill::protocol {
 class ManagerSession {
  public:
   struct Config {
-    std::string password;   ///< empty: none required
-    std::string challenge;  ///< 63 letters; needed with a password
+    std::string password{};   ///< empty: none required
+    std::string challenge{};  ///< 63 letters; needed with a password
     bool has_password = false;
   };
   explicit ManagerSession(Config config);
@@ -42,7 +42,10 @@ class ManagerSession {
   void allow_frames(bool allowed) { frames_allowed_ = allowed; }
 
  private:
-  struct Request { bool is_get = false; std::string name; };
+  struct Request {
+    bool is_get = false;
+    std::string name;
+  };
   Step<FromWorker> on_auth_line(std::string_view line, std::size_t consumed);
   Step<FromWorker> on_line(std::string_view line, std::size_t consumed);
   Step<FromWorker> skip_http_headers(std::span<const char> input, std::size_t consumed);
@@ -54,7 +57,7 @@ class ManagerSession {
   std::string decoded_;
   std::deque<Request> requests_;
   std::uint64_t body_left_ = 0;
-  int version_ = 0;               ///< of the peer's greeting
+  int version_ = 0;  ///< of the peer's greeting
   bool frames_allowed_ = false;
   bool in_http_headers_ = false;  ///< the path of the request is in decoded_
   bool http_line_empty_ = true;

@@ -18,7 +18,7 @@ struct FromWorkerContext {
   std::string_view get_name;           ///< cache name of that request
   int version = 0;                     ///< of the greeting; 0 before it
   bool frames = false;
-  std::string* scratch = nullptr;      ///< for decoded fields
+  std::string* scratch = nullptr;  ///< for decoded fields
 };
 
 Parsed<FromWorker> parse_from_worker(std::string_view line, const FromWorkerContext& context);

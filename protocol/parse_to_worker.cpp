@@ -194,7 +194,7 @@ constexpr Table table(std::array<Table::Entry, 19>{{
     {"tlq", on_tlq},
     {"thirdget", third<ThirdGet>},
     {"thirdput", third<ThirdPut>},
-    {"puturl ", on_put_url},  // `put` with a name "url…" and a number second is still `put` to old workers;
+    {"puturl ", on_put_url},      // `put` with a name "url…" and a number second is still `put` to old workers;
     {"putcmd ", on_put_command},  // nobody sends that, while everybody sends these
     {"put", on_put},
     {"dir", on_dir},

@@ -13,9 +13,9 @@ namespace taskmill::protocol {
 
 /// State that lives across lines.
 struct ToWorkerContext {
-  int version = 11;      ///< what this worker greeted with
+  int version = 11;  ///< what this worker greeted with
   bool frames = false;
-  std::string path;      ///< of the open directory, "" outside
+  std::string path;                 ///< of the open directory, "" outside
   std::vector<std::size_t> depths;  ///< length of `path` before each open directory
   std::string first, second;        ///< decoded fields of the current message
 

@@ -28,13 +28,13 @@ namespace taskmill::protocol {
 enum class Problem : unsigned char {
   none,
   line_too_long,
-  unknown_message,   ///< also an empty line, or a reply without its request
-  malformed,         ///< a known verb with bad arguments
-  unsafe_name,       ///< a path that leaves the cache or the requested name
-  too_large,         ///< a length over its limit (protocol/limits.hpp)
+  unknown_message,  ///< also an empty line, or a reply without its request
+  malformed,        ///< a known verb with bad arguments
+  unsafe_name,      ///< a path that leaves the cache or the requested name
+  too_large,        ///< a length over its limit (protocol/limits.hpp)
   auth_failed,
-  auth_missing,      ///< the peer did not speak the password exchange we require
-  auth_unexpected,   ///< the peer wants a password exchange and we have no password
+  auth_missing,     ///< the peer did not speak the password exchange we require
+  auth_unexpected,  ///< the peer wants a password exchange and we have no password
 };
 const char* problem_text(Problem problem);
 

@@ -97,8 +97,12 @@ bool TaskBlock::on_body(std::string& body) {
     return false;
   }
   switch (body_) {
-    case Body::command: task_.command = std::move(body); break;
-    case Body::coprocess: task_.coprocess = std::move(body); break;
+    case Body::command:
+      task_.command = std::move(body);
+      break;
+    case Body::coprocess:
+      task_.coprocess = std::move(body);
+      break;
     case Body::env:
       if (!body.empty()) task_.env.push_back(std::move(body));
       break;

@@ -41,6 +41,8 @@ WorkerSession::WorkerSession(Config config) : config_(std::move(config)), assemb
   auth_->start(output_);
 }
 
+WorkerSession::WorkerSession(WorkerSession&&) noexcept = default;
+WorkerSession& WorkerSession::operator=(WorkerSession&&) noexcept = default;
 WorkerSession::~WorkerSession() = default;
 
 bool WorkerSession::authenticated() const { return !auth_ || auth_->state() == AuthState::ok; }
@@ -55,18 +57,24 @@ Step<ToWorker> WorkerSession::next(std::span<const char> input) {
   const bool authenticating = !authenticated();
   const auto line = take_line(input, authenticating ? max_auth_line : max_line, line_);
   switch (line.state) {
-    case TakenLine::State::partial: return {};
-    case TakenLine::State::too_long: return failed(Problem::line_too_long, describe(line.text, "line too long"));
-    case TakenLine::State::complete: break;
+    case TakenLine::State::partial:
+      return {};
+    case TakenLine::State::too_long:
+      return failed(Problem::line_too_long, describe(line.text, "line too long"));
+    case TakenLine::State::complete:
+      break;
   }
   return authenticating ? on_auth_line(line.text, line.consumed) : on_line(line.text, line.consumed);
 }
 
 Step<ToWorker> WorkerSession::on_auth_line(std::string_view line, std::size_t consumed) {
   switch (auth_->on_line(line, output_)) {
-    case AuthState::running: return {consumed, std::nullopt, Problem::none, {}};
-    case AuthState::ok: return {consumed, ManagerAuthenticated{}, Problem::none, {}};
-    case AuthState::failed: break;
+    case AuthState::running:
+      return {consumed, std::nullopt, Problem::none, {}};
+    case AuthState::ok:
+      return {consumed, ManagerAuthenticated{}, Problem::none, {}};
+    case AuthState::failed:
+      break;
   }
   const auto problem = auth_->peer_has_no_password() ? Problem::auth_missing : Problem::auth_failed;
   return {consumed, std::nullopt, problem, auth_->failure()};
@@ -78,7 +86,8 @@ Step<ToWorker> WorkerSession::on_line(std::string_view line, std::size_t consume
   step.consumed = consumed;
   if (assembly.in_task) {
     switch (assembly.block.on_line(line)) {
-      case TaskBlock::Progress::line: break;
+      case TaskBlock::Progress::line:
+        break;
       case TaskBlock::Progress::body:
         assembly.collect(Assembly::Collecting::task_body, assembly.block.body_length());
         if (assembly.body_left == 0) collect({});

@@ -25,11 +25,13 @@ class WorkerSession {
  public:
   struct Config {
     bool has_password = false;
-    std::string password;
-    std::string challenge;
+    std::string password{};
+    std::string challenge{};
     int version = 11;  ///< version we greeted with: decides between puturl/putcmd and url/thirdget
   };
   explicit WorkerSession(Config config);
+  WorkerSession(WorkerSession&&) noexcept;
+  WorkerSession& operator=(WorkerSession&&) noexcept;
   ~WorkerSession();
 
   Step<ToWorker> next(std::span<const char> input);
