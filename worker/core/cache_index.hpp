@@ -1,0 +1,66 @@
+// What is in the cache, by name: plain objects, recipes not yet carried out (URL, command), and failures.
+//
+// The manager alone decides what is here; entries live until it unlinks them or the session ends. Sizes are counted as
+// they come, so that nobody has to walk the cache. Holds no files: those are in host/cache_dir.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+namespace taskmill::worker {
+
+using TaskKey = std::uint64_t;  ///< identity of a task inside this process; never reused, unlike the wire's id
+
+enum class CacheState : std::uint8_t {
+  present,   ///< the object is in the cache directory
+  recipe,    ///< known how to make it, nobody needed it yet (or the last attempt failed)
+  fetching,  ///< being made
+  failed,    ///< it was announced but could not be stored; `text` says why
+};
+
+enum class CacheSource : std::uint8_t { manager, url, command, copy, output };
+
+struct CacheEntry {
+  CacheState state = CacheState::present;
+  CacheSource source = CacheSource::manager;
+  std::string text;           ///< URL, command, or why it failed
+  unsigned mode = 0644;
+  bool directory = false;
+  bool guarded = false;       ///< its files were made read-only because tasks share them by hard link
+  std::uint64_t size = 0;     ///< bytes of all regular files
+  std::uint64_t entries = 1;  ///< files and directories
+  std::uint64_t fetch_id = 0;
+  std::vector<TaskKey> waiting;  ///< tasks that need it, while fetching
+};
+
+class CacheIndex {
+ public:
+  CacheEntry* find(std::string_view name);
+  [[nodiscard]] const CacheEntry* find(std::string_view name) const;
+  /// Adds or replaces an object that is in the cache now.
+  CacheEntry& put(std::string_view name, CacheSource source, bool directory, unsigned mode, std::uint64_t size,
+                  std::uint64_t entries);
+  CacheEntry& put_failed(std::string_view name, std::string why);
+  /// A recipe for a known name is ignored (wire 7.3): returns nullptr then.
+  CacheEntry* add_recipe(std::string_view name, CacheSource source, std::string_view text, unsigned mode);
+  void note_fetched(CacheEntry& entry, bool directory, std::uint64_t size, std::uint64_t entries);
+  bool erase(std::string_view name);
+  void clear();
+
+  [[nodiscard]] std::uint64_t bytes() const { return bytes_; }
+  [[nodiscard]] std::size_t count() const { return entries_.size(); }
+
+ private:
+  struct Hash {
+    using is_transparent = void;
+    std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>{}(text); }
+  };
+  CacheEntry& fresh(std::string_view name);
+  std::unordered_map<std::string, CacheEntry, Hash, std::equal_to<>> entries_;
+  std::uint64_t bytes_ = 0;
+};
+
+}  // namespace taskmill::worker

@@ -1,0 +1,46 @@
+// The environment of tasks: a base shared by all tasks of a session, and what each task changes in it.
+//
+// The base is the worker's own environment less DISPLAY and the resource variables, plus the workspace. A task adds, in
+// this order, later ones winning: the manager's entries ("NAME" alone unsets), the variables of its allocation, its
+// private directories. build() yields a null-terminated array for exec; it points into the base and into strings of
+// the result, so both must live until the program runs.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "worker/core/ledger.hpp"
+
+namespace taskmill::worker {
+
+class Environment {
+ public:
+  /// `inherited` as in environ.
+  Environment(const std::vector<std::string>& inherited, const std::string& workspace, const std::string& shared_temp);
+
+  struct Block {
+    std::vector<std::string> own;      ///< strings that are not in the base
+    std::vector<const char*> pointers; ///< ends with nullptr
+  };
+  struct TaskPart {
+    const std::vector<std::string>& entries;  ///< from the manager
+    const Ledger::Claim& claim;
+    std::string_view sandbox;  ///< absolute
+    std::string_view temp;     ///< absolute
+  };
+  void build(const TaskPart& task, Block& block) const;
+  /// The base alone, for helpers (fetching, coprocesses).
+  void build_base(Block& block) const;
+
+ private:
+  void set(std::string entry);
+  std::vector<std::string> base_;
+  std::unordered_map<std::string, std::size_t> index_;  ///< name to position in base_
+};
+
+/// Value of a variable in a built block; empty when unset.
+std::string_view value_in(const Environment::Block& block, std::string_view name);
+
+}  // namespace taskmill::worker

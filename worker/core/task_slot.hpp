@@ -1,0 +1,58 @@
+// One task, from its block on the wire to the manager's `kill` (worker.md 8.1).
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/base/time.hpp"
+#include "protocol/to_worker.hpp"
+#include "worker/core/cache_index.hpp"
+#include "worker/core/ledger.hpp"
+
+namespace taskmill::worker {
+
+enum class TaskState : std::uint8_t {
+  awaiting_inputs,  ///< some input is being fetched
+  ready,            ///< waits for resources; holds none
+  staging,          ///< holds resources; its sandbox is being prepared
+  running,          ///< has a process
+  complete,         ///< has a result, not yet asked for
+  reported,         ///< the manager has the result and will kill it
+  dying,            ///< the manager is done with it, its process is not yet reaped; not known by id any more
+};
+const char* state_text(TaskState state);
+
+struct WatchedFile {
+  std::size_t output = 0;      ///< index in description.outputs
+  std::uint64_t size = 0;      ///< as seen last
+  std::uint64_t sent = 0;      ///< told to the manager
+  bool given_up = false;       ///< it shrank
+};
+
+struct TaskResult {
+  int status = 0;
+  int exit_code = 0;
+  std::uint64_t execution_us = 0;
+  std::uint64_t output_length = 0;
+  bool has_output = false;     ///< the host holds the captured output
+  std::string text;            ///< instead of captured output: why the task did not run
+  std::string extra;           ///< further tokens of the result line
+};
+
+struct TaskSlot {
+  TaskKey key = 0;
+  protocol::TaskDescription description;
+  TaskState state = TaskState::ready;
+  Allocation amount;
+  std::optional<Ledger::Claim> claim;
+  unsigned fetches_left = 0;
+  Time started{};
+  std::optional<Time> limit;   ///< next time at which a limit acts
+  int limit_status = 0;        ///< 56 or 24 once a limit stopped it
+  bool unwanted = false;       ///< killed while being staged
+  std::vector<WatchedFile> watched;
+  TaskResult result;
+};
+
+}  // namespace taskmill::worker
