@@ -19,6 +19,10 @@ if(TASKMILL_SANITIZE)
   endif()
 endif()
 
+if(TASKMILL_FUZZ)
+  target_compile_options(taskmill_flags INTERFACE -fsanitize=fuzzer-no-link)
+endif()
+
 # Release programs carry everything but libc, libm, libstdc++/libgcc and TLS inside, so that one
 # file can be copied to a batch node.
 option(TASKMILL_STATIC_RUNTIME "link libstdc++ and libgcc statically into the programs" OFF)
