@@ -118,9 +118,12 @@ bool Cgroup::out_of_memory() const {
 
 Expected<CgroupParent> CgroupParent::find(const std::string& override_folder, const std::string& root) {
   CgroupParent parent;
-  if (!override_folder.empty()) parent.folder_ = override_folder;
-  else if (const auto own = own_folder(root)) parent.folder_ = *own;
-  else return make_error("cgroup v2 is not used: this process is in no group of its own");
+  if (!override_folder.empty())
+    parent.folder_ = override_folder;
+  else if (const auto own = own_folder(root))
+    parent.folder_ = *own;
+  else
+    return make_error("cgroup v2 is not used: this process is in no group of its own");
   const auto& folder = parent.folder_;
   if (::access((folder + "/cgroup.procs").c_str(), W_OK) != 0 || ::access(folder.c_str(), W_OK) != 0)
     return make_error("cgroup v2 is not used: " + folder + " is not delegated to us (" + std::strerror(errno) + ")");

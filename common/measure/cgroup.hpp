@@ -45,12 +45,12 @@ class Cgroup {
 
 class CgroupParent {
  public:
-  /// The group we run in, when it is v2, writable and not the root of the machine's tree. `override_folder` names another
-  /// one (an administrator's choice, tests) and is used as it is.
+  /// The group we run in, when it is v2, writable and not the root of the machine's tree. `override_folder` names
+  /// another one (an administrator's choice, tests) and is used as it is.
   static Expected<CgroupParent> find(const std::string& override_folder = "", const std::string& root = "");
 
-  /// `name` is one path component. Limits are set where their controllers were delegated: memory.max is the limit plus a
-  /// margin of 5 % (the watchdog names the limit first; the kernel stops what is faster), pids.max exactly.
+  /// `name` is one path component. Limits are set where their controllers were delegated: memory.max is the limit plus
+  /// a margin of 5 % (the watchdog names the limit first; the kernel stops what is faster), pids.max exactly.
   Expected<std::unique_ptr<Cgroup>> create(const std::string& name, const Limits& limits) const;
   /// Which of memory, pids, cpu, io children can have.
   [[nodiscard]] const std::vector<std::string>& controllers() const { return controllers_; }

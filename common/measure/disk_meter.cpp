@@ -30,9 +30,16 @@ int open_below(int root, const std::string& relative) {
 DiskMeter::DiskMeter(std::string root, Options options) : root_(std::move(root)), options_(options) {}
 
 DiskMeter::DiskMeter(DiskMeter&& other) noexcept
-    : root_(std::move(other.root_)), options_(other.options_), root_fd_(std::move(other.root_fd_)),
-      pending_(std::move(other.pending_)), folder_(std::move(other.folder_)), open_(std::exchange(other.open_, nullptr)),
-      linked_(std::move(other.linked_)), bytes_(other.bytes_), files_(other.files_), last_(other.last_),
+    : root_(std::move(other.root_)),
+      options_(other.options_),
+      root_fd_(std::move(other.root_fd_)),
+      pending_(std::move(other.pending_)),
+      folder_(std::move(other.folder_)),
+      open_(std::exchange(other.open_, nullptr)),
+      linked_(std::move(other.linked_)),
+      bytes_(other.bytes_),
+      files_(other.files_),
+      last_(other.last_),
       in_round_(other.in_round_) {}
 
 DiskMeter::~DiskMeter() {
@@ -65,7 +72,7 @@ bool DiskMeter::open_next() {
 }
 
 void DiskMeter::count(const char* name) {
-  struct stat info{};
+  struct stat info {};
   if (::fstatat(::dirfd(open_), name, &info, AT_SYMLINK_NOFOLLOW) != 0) return;
   ++files_;
   if (S_ISDIR(info.st_mode)) {

@@ -1,14 +1,15 @@
-// How much disk a folder takes, counted in small steps. Runs on a helper thread or between other work, never all at once.
+// How much disk a folder takes, counted in small steps. Runs on a helper thread or between other work, never all at
+// once.
 //
 //   DiskMeter meter(sandbox);
 //   while (!meter.step(budget)) ...   // true: one round over the whole tree is complete
 //   meter.usage()                     // of the last complete round, or of the present one where that is more already
 //
-// A round remembers the folders still to be visited, not the tree; one folder is open at a time, found without following
-// symbolic links. Sizes: what the file occupies or its length, whichever is less (sparse files cost what they hold, files
-// being extended are not charged for preallocation). A file with several names counts once. Symbolic links, devices and
-// pipes have no size; every entry counts as a file, the root as one. `Options::apparent` counts as resource_monitor 9.9
-// did: lengths, every name.
+// A round remembers the folders still to be visited, not the tree; one folder is open at a time, found without
+// following symbolic links. Sizes: what the file occupies or its length, whichever is less (sparse files cost what they
+// hold, files being extended are not charged for preallocation). A file with several names counts once. Symbolic links,
+// devices and pipes have no size; every entry counts as a file, the root as one. `Options::apparent` counts as
+// resource_monitor 9.9 did: lengths, every name.
 #pragma once
 
 #include <dirent.h>
@@ -34,7 +35,8 @@ class DiskMeter {
  public:
   struct Options {
     bool apparent = false;
-    std::size_t max_pending = 200'000;   ///< folders remembered; beyond it they are left out and the round is a lower bound
+    std::size_t max_pending =
+        200'000;  ///< folders remembered; beyond it they are left out and the round is a lower bound
   };
   explicit DiskMeter(std::string root) : DiskMeter(std::move(root), Options{}) {}
   DiskMeter(std::string root, Options options);

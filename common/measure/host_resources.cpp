@@ -9,12 +9,14 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <chrono>
 #include <cmath>
 #include <csignal>
 #include <cstdlib>
 #include <set>
+#include <span>
 
 #include "common/base/text.hpp"
 #include "common/measure/core/cgroup_text.hpp"
@@ -134,13 +136,18 @@ Bound detect_cores(const HostProbeOptions& options, const BatchGrant& batch) {
 Bound detect_memory(const HostProbeOptions& options, const BatchGrant& batch) {
   Bound memory;
   if (const auto text = read_small_file(options.root + "/proc/meminfo"))
-    if (const auto total = parse_keyed(*text, "MemTotal:")) memory.lower(static_cast<double>(*total / 1024), "physical memory");
+    if (const auto total = parse_keyed(*text, "MemTotal:"))
+      memory.lower(static_cast<double>(*total / 1024), "physical memory");
   for_each_group_above(options.root, "memory", [&](const std::string& folder, bool v2) {
-    for (const char* name : v2 ? std::initializer_list<const char*>{"memory.max", "memory.high"}
-                               : std::initializer_list<const char*>{"memory.limit_in_bytes"})
-      if (const auto text = read_small_file(folder + "/" + name))
-        if (const auto limit = parse_cgroup_limit(*text))
-          memory.lower(static_cast<double>(*limit >> 20), std::string(name) + " of " + folder);
+    static constexpr std::array v2_files = {"memory.max", "memory.high"};
+    static constexpr std::array v1_files = {"memory.limit_in_bytes"};
+    const auto names = v2 ? std::span<const char* const>(v2_files) : std::span<const char* const>(v1_files);
+    for (const char* name : names) {
+      const auto text = read_small_file(folder + "/" + name);
+      if (!text) continue;
+      if (const auto limit = parse_cgroup_limit(*text))
+        memory.lower(static_cast<double>(*limit >> 20), std::string(name) + " of " + folder);
+    }
   });
   if (batch.memory_mb) memory.lower(static_cast<double>(*batch.memory_mb), batch.memory_from);
   return memory;
@@ -169,7 +176,8 @@ std::optional<std::string> output_of(const char* program, const std::vector<std:
   std::string text;
   const auto deadline = std::chrono::steady_clock::now() + patience;
   for (;;) {
-    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+    const auto left =
+        std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
     pollfd wait{reader.get(), POLLIN, 0};
     if (left.count() <= 0 || ::poll(&wait, 1, static_cast<int>(left.count())) <= 0) break;
     char buffer[4096];
@@ -213,7 +221,7 @@ int physical_cores(const std::string& root) {
 
 Result<std::int64_t> free_disk_mb(const std::string& path) {
   std::string folder = path.empty() ? "." : path;
-  struct statvfs info{};
+  struct statvfs info {};
   while (::statvfs(folder.c_str(), &info) != 0) {
     if (errno != ENOENT || folder == "/" || folder == ".") return errno_code();
     const auto slash = folder.find_last_of('/');
@@ -241,7 +249,8 @@ HostResources detect_host_resources(HostProbeOptions options) {
   out.memory_mb = static_cast<std::int64_t>(memory.value);
   out.memory_from = memory.from;
   Bound disk;
-  if (const auto free = free_disk_mb(options.workspace)) disk.lower(static_cast<double>(*free), "free below " + options.workspace);
+  if (const auto free = free_disk_mb(options.workspace))
+    disk.lower(static_cast<double>(*free), "free below " + options.workspace);
   if (batch.disk_mb) disk.lower(static_cast<double>(*batch.disk_mb), batch.disk_from);
   out.disk_mb = static_cast<std::int64_t>(disk.value);
   out.disk_from = disk.from;

@@ -3,8 +3,8 @@
 // The smallest of everything that restricts us wins: hardware, CPU affinity, control groups (v1 and v2, every level
 // above us), the batch system (Slurm, HTCondor, PBS/Torque, LSF, Grid Engine) through its variables and files. On an
 // unrestricted machine cores are *physical* cores, as in worker.md 6.1; a CPU set or a quota is taken as it is.
-// Each number carries the sentence that says where it comes from, for the log. Blocking for some milliseconds (and up to
-// 5 s when nvidia-smi hangs): call it at start. Everything read goes through HostProbeOptions, so that tests hand in
+// Each number carries the sentence that says where it comes from, for the log. Blocking for some milliseconds (and up
+// to 5 s when nvidia-smi hangs): call it at start. Everything read goes through HostProbeOptions, so that tests hand in
 // recorded machines.
 #pragma once
 
@@ -25,7 +25,7 @@ struct HostResources {
   std::int64_t disk_mb = 0;  ///< free for us on the file system of the workspace
   std::vector<Gpu> gpus;
   std::string cores_from, memory_from, disk_from, gpus_from;  ///< "2 physical cores", "SLURM_CPUS_PER_TASK=4", …
-  std::string batch_system;  ///< "slurm", "htcondor", "pbs", "lsf", "sge" or ""
+  std::string batch_system;                                   ///< "slurm", "htcondor", "pbs", "lsf", "sge" or ""
 };
 
 struct HostProbeOptions {

@@ -89,7 +89,8 @@ std::optional<ProcRollup> ProcReader::rollup(std::int64_t pid) {
 
 void ProcReader::append_children(std::int64_t pid, std::int64_t thread, std::vector<std::int64_t>& out) {
   char name[80];
-  std::snprintf(name, sizeof name, "%lld/task/%lld/children", static_cast<long long>(pid), static_cast<long long>(thread));
+  std::snprintf(name, sizeof name, "%lld/task/%lld/children", static_cast<long long>(pid),
+                static_cast<long long>(thread));
   const auto text = read(name);
   if (!text) return;
   const auto found = parse_children(*text);

@@ -31,13 +31,19 @@ FinalCounters final_counters(const rusage& usage, std::int64_t spawner_peak) {
 }
 
 int pidfd_open(pid_t pid) { return static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)); }
-int pidfd_signal(int fd, int signal) { return static_cast<int>(::syscall(SYS_pidfd_send_signal, fd, signal, nullptr, 0)); }
+int pidfd_signal(int fd, int signal) {
+  return static_cast<int>(::syscall(SYS_pidfd_send_signal, fd, signal, nullptr, 0));
+}
 
 }  // namespace
 
 struct TaskMeter::State {
   State(ProcessWatch::State& shared, TaskMark m, MeterOptions o, Time now)
-      : watch(shared), mark(m), options(o), started(now), sampled(now),
+      : watch(shared),
+        mark(m),
+        options(o),
+        started(now),
+        sampled(now),
         accounting({o.cores_window, o.cores_limit_window, o.time_line_points}) {
     tick_us = 1'000'000 / std::max(1L, ::sysconf(_SC_CLK_TCK));
     page = ::sysconf(_SC_PAGESIZE);
@@ -141,7 +147,7 @@ ProcessSample TaskMeter::State::look(const Seen& seen, bool closely) {
     p.rss = status->rss.value_or(p.rss);
     p.peak_rss = std::max(p.rss, status->peak_rss.value_or(p.peak_rss));
     p.swap = status->swap.value_or(0);
-    p.virtual_size = std::max(p.virtual_size, status->virtual_size.value_or(0));
+    p.peak_virtual = status->peak_virtual.value_or(p.virtual_size);
     if (status->context_switches) {
       p.has_switches = true;
       p.counters.context_switches = *status->context_switches;
@@ -167,15 +173,21 @@ void TaskMeter::State::read_shared(TreeSample& sample) {
     const auto rollup = watch.reader.rollup(p.pid);
     if (rollup) p.pss = rollup->pss;
     // Gone in between, or a kernel thread's empty address space: it holds nothing now.
-    else if (!watch.reader.stat(p.pid)) { p.rss = 0; p.pss = 0; }
+    else if (!watch.reader.stat(p.pid)) {
+      p.rss = 0;
+      p.pss = 0;
+    }
   }
 }
 
 void TaskMeter::State::check_limits() {
   for (const auto& found : decide(options.limits, accounting.usage())) {
-    const auto old = std::find_if(exceeded.begin(), exceeded.end(), [&](const Exceeded& e) { return e.kind == found.kind; });
-    if (old == exceeded.end()) exceeded.push_back(found);
-    else old->used = std::max(old->used, found.used);
+    const auto old =
+        std::find_if(exceeded.begin(), exceeded.end(), [&](const Exceeded& e) { return e.kind == found.kind; });
+    if (old == exceeded.end())
+      exceeded.push_back(found);
+    else
+      old->used = std::max(old->used, found.used);
   }
 }
 

@@ -15,8 +15,8 @@
 //   Measurement m = meter.finish(usage, now);
 //
 // A sample costs about 40 us per process of the task and is bounded (Options::max_details). Processes are known by
-// (pid, start time); descendants are found through /proc/PID/task/*/children, orphans through the mark. Disk is measured
-// elsewhere (DiskMeter, on a helper thread) and told with set_disk. All of it on one thread.
+// (pid, start time); descendants are found through /proc/PID/task/*/children, orphans through the mark. Disk is
+// measured elsewhere (DiskMeter, on a helper thread) and told with set_disk. All of it on one thread.
 #pragma once
 
 #include <sys/resource.h>
@@ -39,8 +39,8 @@ namespace taskmill::measure {
 class Cgroup;
 
 /// Identity of a task that its processes inherit: the soft limit RLIMIT_RTTIME, set to an absurdly large value that
-/// limits nothing (40 years of real-time scheduling), unique per task. It survives fork, exec, setsid, cleared environments and
-/// static programs, and is read with prlimit(2).
+/// limits nothing (40 years of real-time scheduling), unique per task. It survives fork, exec, setsid, cleared
+/// environments and static programs, and is read with prlimit(2).
 struct TaskMark {
   std::uint64_t value = 0;
   bool operator==(const TaskMark&) const = default;
@@ -78,8 +78,9 @@ class ProcessWatch {
     rusage usage{};
     int status = 0;
   };
-  /// Reaps orphans that ended: children of ours that carry a mark and are no task's first process. Call it once a second or
-  /// when SIGCHLD-like hints arrive; tell the meter of that mark with TaskMeter::orphan_reaped. Never touches other children.
+  /// Reaps orphans that ended: children of ours that carry a mark and are no task's first process. Call it once a
+  /// second or when SIGCHLD-like hints arrive; tell the meter of that mark with TaskMeter::orphan_reaped. Never touches
+  /// other children.
   std::vector<Orphan> reap_orphans(Time now);
 
  private:
@@ -90,14 +91,14 @@ class ProcessWatch {
 
 struct MeterOptions {
   Limits limits;
-  Duration first_sample{2'000};         ///< after start
-  Duration least_interval{20'000};      ///< near a limit and at the beginning
-  Duration regular_interval{1'000'000}; ///< when nothing happens
-  Duration cores_window{5'000'000};     ///< peak cores: highest average over this long
+  Duration first_sample{2'000};             ///< after start
+  Duration least_interval{20'000};          ///< near a limit and at the beginning
+  Duration regular_interval{1'000'000};     ///< when nothing happens
+  Duration cores_window{5'000'000};         ///< peak cores: highest average over this long
   Duration cores_limit_window{60'000'000};  ///< limit on cores: average over this long
   std::size_t time_line_points = 24;
-  std::size_t max_details = 128;        ///< processes looked at closely in one sample
-  bool shared_pages = true;             ///< read smaps_rollup where it can change the peak
+  std::size_t max_details = 128;  ///< processes looked at closely in one sample
+  bool shared_pages = true;       ///< read smaps_rollup where it can change the peak
   /// The task's control group when there is one (cgroup.hpp); must outlive the meter.
   Cgroup* cgroup = nullptr;
 };

@@ -6,9 +6,9 @@ namespace taskmill::measure {
 
 namespace {
 
-constexpr std::array fields = {&Counters::user,          &Counters::system,       &Counters::chars_read,
-                               &Counters::chars_written, &Counters::storage_read, &Counters::storage_written,
-                               &Counters::context_switches};
+constexpr std::array fields = {
+    &Counters::user,         &Counters::system,          &Counters::chars_read,      &Counters::chars_written,
+    &Counters::storage_read, &Counters::storage_written, &Counters::context_switches};
 
 void raise(std::optional<std::int64_t>& peak, std::int64_t value) { peak = std::max(peak.value_or(0), value); }
 
@@ -52,8 +52,8 @@ std::int64_t Accounting::find_heir(std::int64_t parent, const Processes& now) co
   return 0;
 }
 
-/// Processes that were there and are not: a parent that waited for them has their counters now. What nobody inherited is
-/// added to gone_.
+/// Processes that were there and are not: a parent that waited for them has their counters now. What nobody inherited
+/// is added to gone_.
 void Accounting::settle_vanished(const Processes& now) {
   std::map<std::int64_t, Pending> next;
   for (const auto& [pid, old] : known_) {
@@ -87,8 +87,10 @@ void Accounting::add(const TreeSample& sample) {
     has_io_ |= p.has_io;
     has_switches_ |= p.has_switches;
     const auto old = known_.find(p.pid);
-    if (old == known_.end() || old->second.start_time != p.start_time) ++total_processes_;
-    else if (!p.has_io || p.zombie) keep_highest(now[p.pid].counters, old->second.counters);
+    if (old == known_.end() || old->second.start_time != p.start_time)
+      ++total_processes_;
+    else if (!p.has_io || p.zombie)
+      keep_highest(now[p.pid].counters, old->second.counters);
   }
   settle_vanished(now);
   known_ = std::move(now);
@@ -107,7 +109,7 @@ void Accounting::add(const TreeSample& sample) {
 }
 
 void Accounting::account_memory(const TreeSample& sample, std::size_t live) {
-  std::int64_t rss = 0, pss = 0, swap = 0, virtual_size = 0, largest = 0;
+  std::int64_t rss = 0, pss = 0, swap = 0, virtual_size = 0, largest = 0, largest_virtual = 0;
   bool all_shared = live > 0;
   for (const auto& p : sample.processes) {
     if (p.zombie) continue;
@@ -115,12 +117,15 @@ void Accounting::account_memory(const TreeSample& sample, std::size_t live) {
     swap += p.swap;
     virtual_size += p.virtual_size;
     largest = std::max(largest, p.peak_rss);
-    if (p.pss) pss += *p.pss;
-    else all_shared = false;
+    largest_virtual = std::max(largest_virtual, p.peak_virtual);
+    if (p.pss)
+      pss += *p.pss;
+    else
+      all_shared = false;
   }
   if (live > 0) {
     raise(swap_peak_, swap);
-    raise(virtual_peak_, virtual_size);
+    raise(virtual_peak_, std::max(virtual_size, largest_virtual));
     raise(largest_, largest);
   }
   if (all_shared && rss > 0) shared_ratio_ = std::min(1.0, static_cast<double>(pss) / static_cast<double>(rss));
@@ -135,7 +140,10 @@ void Accounting::account_memory(const TreeSample& sample, std::size_t live) {
   if (sample.group && sample.group->memory) {
     memory = *sample.group->memory;
     source = MemorySource::cgroup;
-    if (sample.group->swap) { swap = *sample.group->swap; raise(swap_peak_, swap); }
+    if (sample.group->swap) {
+      swap = *sample.group->swap;
+      raise(swap_peak_, swap);
+    }
   }
   usage_.memory = memory;
   usage_.swap = swap;
@@ -187,7 +195,10 @@ Counters Accounting::total() const {
   for (const auto& [heir, pending] : pending_) sum += pending.missing(known_.at(heir).counters);
   if (group_) {
     // The group's CPU account is exact and includes everybody who ever was in it.
-    if (group_->user && group_->system) { sum.user = *group_->user; sum.system = *group_->system; }
+    if (group_->user && group_->system) {
+      sum.user = *group_->user;
+      sum.system = *group_->system;
+    }
     if (group_->storage_read) sum.storage_read = *group_->storage_read;
     if (group_->storage_written) sum.storage_written = *group_->storage_written;
   }

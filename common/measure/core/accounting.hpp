@@ -1,10 +1,10 @@
 // From samples of a process tree to totals and peaks. Pure: counters in, measurement out.
 //
-// Counters of Linux processes are *inclusive*: a parent's numbers take in those of each child it waited for. The sum over
-// all live processes is therefore right without having seen the short ones, as long as nobody vanishes without being
-// waited for. `Accounting` notices who vanished and adds what nobody inherited, so totals never fall.
-// Memory: resident sizes of several processes overlap (libraries, fork), so their sum is only an upper bound. The caller
-// reads proportional sizes when wants_shared() says that a new peak is possible; most samples need no such expensive look.
+// Counters of Linux processes are *inclusive*: a parent's numbers take in those of each child it waited for. The sum
+// over all live processes is therefore right without having seen the short ones, as long as nobody vanishes without
+// being waited for. `Accounting` notices who vanished and adds what nobody inherited, so totals never fall. Memory:
+// resident sizes of several processes overlap (libraries, fork), so their sum is only an upper bound. The caller reads
+// proportional sizes when wants_shared() says that a new peak is possible; most samples need no such expensive look.
 #pragma once
 
 #include <array>
@@ -36,7 +36,7 @@ struct ProcessSample {
   bool zombie = false;
   Counters counters;
   bool has_io = false, has_switches = false;
-  std::int64_t rss = 0, peak_rss = 0, swap = 0, virtual_size = 0;
+  std::int64_t rss = 0, peak_rss = 0, swap = 0, virtual_size = 0, peak_virtual = 0;
   std::optional<std::int64_t> pss;
 };
 
@@ -102,8 +102,8 @@ class Accounting {
   TimeLine line_;
   Processes known_;
   std::map<std::int64_t, Pending> pending_;  ///< by heir, which is in known_
-  Counters gone_;        ///< of processes nobody inherited from
-  Counters shown_;       ///< highest totals so far: what is told never falls
+  Counters gone_;                            ///< of processes nobody inherited from
+  Counters shown_;                           ///< highest totals so far: what is told never falls
   Usage usage_;
   std::optional<std::int64_t> memory_peak_, swap_peak_, virtual_peak_, disk_peak_, files_peak_, largest_;
   MemorySource memory_source_ = MemorySource::none;

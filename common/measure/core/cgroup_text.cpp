@@ -83,8 +83,7 @@ std::string cgroup_folder(const CgroupMount& mount, std::string_view group_path)
   if (group_path.empty() || group_path.find("/..") != std::string_view::npos) return {};
   const std::string_view root = mount.root;
   std::string_view rest = group_path;
-  if (root != "/" && rest.substr(0, root.size()) == root &&
-      (rest.size() == root.size() || rest[root.size()] == '/'))
+  if (root != "/" && rest.substr(0, root.size()) == root && (rest.size() == root.size() || rest[root.size()] == '/'))
     rest.remove_prefix(root.size());
   else if (root != "/" && root.find("/..") != 0)
     return {};

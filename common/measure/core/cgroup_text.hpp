@@ -46,8 +46,8 @@ struct CgroupIo {
 /// Sum over all devices of io.stat.
 CgroupIo parse_io_stat(std::string_view text);
 
-/// Memory a task really holds according to memory.stat: anonymous, shared-memory and mapped file pages. The page cache of
-/// files it only read or wrote is left out: the kernel gives that back whenever somebody needs memory.
+/// Memory a task really holds according to memory.stat: anonymous, shared-memory and mapped file pages. The page cache
+/// of files it only read or wrote is left out: the kernel gives that back whenever somebody needs memory.
 std::optional<std::int64_t> parse_memory_stat_held(std::string_view text);
 
 /// "key N" lines of memory.events, pids.events and cgroup.events.

@@ -23,7 +23,8 @@ double CpuWindow::in_window() const {
 }
 
 void CpuWindow::add(Duration at, Duration cpu) {
-  const Point point{std::max<std::int64_t>(at.count(), points_.back().at), std::max<std::int64_t>(cpu.count(), points_.back().cpu)};
+  const Point point{std::max<std::int64_t>(at.count(), points_.back().at),
+                    std::max<std::int64_t>(cpu.count(), points_.back().cpu)};
   // Points closer than 1/64 of the window to their predecessor replace it (never the first one).
   if (points_.size() > 2 && point.at - points_[points_.size() - 2].at < length_.count() / points_per_window)
     points_.back() = point;
@@ -33,9 +34,7 @@ void CpuWindow::add(Duration at, Duration cpu) {
   if (point.at >= length_.count()) peak_ = std::max(peak_, in_window() / static_cast<double>(length_.count()));
 }
 
-double CpuWindow::now() const {
-  return length_.count() > 0 ? in_window() / static_cast<double>(length_.count()) : 0;
-}
+double CpuWindow::now() const { return length_.count() > 0 ? in_window() / static_cast<double>(length_.count()) : 0; }
 
 double CpuWindow::peak() const {
   const auto& last = points_.back();

@@ -22,7 +22,9 @@ class CpuWindow {
   [[nodiscard]] double peak() const;
 
  private:
-  struct Point { std::int64_t at = 0, cpu = 0; };
+  struct Point {
+    std::int64_t at = 0, cpu = 0;
+  };
   [[nodiscard]] double in_window() const;
 
   Duration length_;

@@ -34,7 +34,8 @@ void take_count(const Environment& env, std::initializer_list<const char*> names
     }
 }
 
-void take_memory(const Environment& env, const char* name, char unit, std::optional<std::int64_t>& out, std::string& from) {
+void take_memory(const Environment& env, const char* name, char unit, std::optional<std::int64_t>& out,
+                 std::string& from) {
   const auto text = env(name);
   if (!text || out) return;
   if (const auto mb = parse_memory_mb(*text, unit); mb && *mb > 0) {
@@ -45,7 +46,8 @@ void take_memory(const Environment& env, const char* name, char unit, std::optio
 
 void read_slurm(const Environment& env, BatchGrant& grant) {
   // A step's own count, else what one task of the job may use, else what the node gave the job.
-  take_count(env, {"SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE", "SLURM_JOB_CPUS_PER_NODE"}, grant.cores, grant.cores_from);
+  take_count(env, {"SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE", "SLURM_JOB_CPUS_PER_NODE"}, grant.cores,
+             grant.cores_from);
   take_memory(env, "SLURM_MEM_PER_NODE", 'M', grant.memory_mb, grant.memory_from);
   if (grant.memory_mb) return;
   std::optional<std::int64_t> per_cpu;
@@ -81,12 +83,18 @@ std::optional<std::int64_t> parse_memory_mb(std::string_view text, char default_
   char c = default_unit;
   if (!unit.empty()) c = static_cast<char>(std::toupper(static_cast<unsigned char>(unit[0])));
   switch (c) {
-    case 'B': return static_cast<std::int64_t>(*number / 1048576);
-    case 'K': return static_cast<std::int64_t>(*number / 1024);
-    case 'M': return static_cast<std::int64_t>(*number);
-    case 'G': return static_cast<std::int64_t>(*number * 1024);
-    case 'T': return static_cast<std::int64_t>(*number * 1048576);
-    default: return std::nullopt;
+    case 'B':
+      return static_cast<std::int64_t>(*number / 1048576);
+    case 'K':
+      return static_cast<std::int64_t>(*number / 1024);
+    case 'M':
+      return static_cast<std::int64_t>(*number);
+    case 'G':
+      return static_cast<std::int64_t>(*number * 1024);
+    case 'T':
+      return static_cast<std::int64_t>(*number * 1048576);
+    default:
+      return std::nullopt;
   }
 }
 
@@ -144,9 +152,7 @@ std::vector<Gpu> visible_gpus(const std::vector<Gpu>& all, const std::optional<s
     const auto id = trim(part);
     if (id.empty()) break;
     const bool index = parse_int(id).has_value();
-    const auto same = [&](const Gpu& gpu) {
-      return index ? gpu.id == id : gpu.uuid.compare(0, id.size(), id) == 0;
-    };
+    const auto same = [&](const Gpu& gpu) { return index ? gpu.id == id : gpu.uuid.compare(0, id.size(), id) == 0; };
     const auto found = std::find_if(all.begin(), all.end(), same);
     const bool mig = id.substr(0, 3) == "MIG";
     if (found == all.end() && !mig) break;

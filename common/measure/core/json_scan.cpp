@@ -1,6 +1,5 @@
 #include "common/measure/core/json_scan.hpp"
 
-#include <cstdio>
 #include <utility>
 
 #include "common/base/text.hpp"
@@ -21,16 +20,30 @@ class Scanner {
     skip();
     if (rest_.empty()) return false;
     switch (rest_.front()) {
-      case '{': return object(out, depth);
-      case '[': return array(out, depth);
-      case '"': out.kind = JsonValue::Kind::string; return string(out.string);
-      case 't': out.kind = JsonValue::Kind::boolean; out.boolean = true; return word("true");
-      case 'f': out.kind = JsonValue::Kind::boolean; return word("false");
-      case 'n': return word("null");
-      default: return number(out);
+      case '{':
+        return object(out, depth);
+      case '[':
+        return array(out, depth);
+      case '"':
+        out.kind = JsonValue::Kind::string;
+        return string(out.string);
+      case 't':
+        out.kind = JsonValue::Kind::boolean;
+        out.boolean = true;
+        return word("true");
+      case 'f':
+        out.kind = JsonValue::Kind::boolean;
+        return word("false");
+      case 'n':
+        return word("null");
+      default:
+        return number(out);
     }
   }
-  bool at_end() { skip(); return rest_.empty(); }
+  bool at_end() {
+    skip();
+    return rest_.empty();
+  }
 
  private:
   void skip() {
@@ -84,7 +97,10 @@ class Scanner {
       const char c = rest_.front();
       rest_.remove_prefix(1);
       if (c == '"') return true;
-      if (c != '\\') { out += c; continue; }
+      if (c != '\\') {
+        out += c;
+        continue;
+      }
       if (!escape(out)) return false;
     }
     return false;
@@ -94,27 +110,44 @@ class Scanner {
     const char c = rest_.front();
     rest_.remove_prefix(1);
     switch (c) {
-      case 'n': out += '\n'; return true;
-      case 't': out += '\t'; return true;
-      case 'r': out += '\r'; return true;
-      case 'b': out += '\b'; return true;
-      case 'f': out += '\f'; return true;
-      case 'u': return unicode(out);
-      default: out += c; return true;
+      case 'n':
+        out += '\n';
+        return true;
+      case 't':
+        out += '\t';
+        return true;
+      case 'r':
+        out += '\r';
+        return true;
+      case 'b':
+        out += '\b';
+        return true;
+      case 'f':
+        out += '\f';
+        return true;
+      case 'u':
+        return unicode(out);
+      default:
+        out += c;
+        return true;
     }
   }
   bool unicode(std::string& out) {
     if (rest_.size() < 4) return false;
     unsigned code = 0;
     for (const char c : rest_.substr(0, 4)) {
-      const auto digit = std::string_view("0123456789abcdef").find(static_cast<char>(c >= 'A' && c <= 'F' ? c + 32 : c));
+      const auto digit =
+          std::string_view("0123456789abcdef").find(static_cast<char>(c >= 'A' && c <= 'F' ? c + 32 : c));
       if (digit == std::string_view::npos) return false;
       code = code * 16 + static_cast<unsigned>(digit);
     }
     rest_.remove_prefix(4);
-    if (code < 0x80) out += static_cast<char>(code);
-    else if (code < 0x800) { out += static_cast<char>(0xC0 | (code >> 6)); out += static_cast<char>(0x80 | (code & 0x3F)); }
-    else {
+    if (code < 0x80)
+      out += static_cast<char>(code);
+    else if (code < 0x800) {
+      out += static_cast<char>(0xC0 | (code >> 6));
+      out += static_cast<char>(0x80 | (code & 0x3F));
+    } else {
       out += static_cast<char>(0xE0 | (code >> 12));
       out += static_cast<char>(0x80 | ((code >> 6) & 0x3F));
       out += static_cast<char>(0x80 | (code & 0x3F));
@@ -145,28 +178,6 @@ std::optional<JsonValue> parse_json(std::string_view text) {
   JsonValue value;
   if (!scanner.value(value, 0) || !scanner.at_end()) return std::nullopt;
   return value;
-}
-
-std::string json_quote(std::string_view text) {
-  std::string out = "\"";
-  for (const char c : text) {
-    switch (c) {
-      case '"': out += "\\\""; break;
-      case '\\': out += "\\\\"; break;
-      case '\n': out += "\\n"; break;
-      case '\t': out += "\\t"; break;
-      case '\r': out += "\\r"; break;
-      default:
-        if (static_cast<unsigned char>(c) < 0x20) {
-          char code[8];
-          std::snprintf(code, sizeof code, "\\u%04x", static_cast<unsigned>(static_cast<unsigned char>(c)));
-          out += code;
-        } else {
-          out += c;
-        }
-    }
-  }
-  return out + '"';
 }
 
 }  // namespace taskmill::measure

@@ -1,5 +1,5 @@
-// A bounded reader for the small JSON texts of measurements and summaries. Pure; no exceptions, no recursion of the peer's
-// choosing: nesting is limited, sizes are limited by the caller's text.
+// A bounded reader for the small JSON texts of measurements and summaries. Pure; no exceptions, no recursion of the
+// peer's choosing: nesting is limited, sizes are limited by the caller's text.
 #pragma once
 
 #include <optional>
@@ -23,8 +23,5 @@ struct JsonValue {
 
 /// nullopt on malformed text, nesting deeper than 8 or more than 100,000 values. Trailing blanks are allowed.
 std::optional<JsonValue> parse_json(std::string_view text);
-
-/// "text" with quotes and escapes.
-std::string json_quote(std::string_view text);
 
 }  // namespace taskmill::measure

@@ -14,7 +14,8 @@ constexpr double cores_forgiven = 0.25;
 double seconds(Duration d) { return static_cast<double>(d.count()) / 1e6; }
 
 template <class T>
-void check(std::vector<Exceeded>& out, LimitKind kind, const std::optional<T>& limit, double used, bool enforced = true) {
+void check(std::vector<Exceeded>& out, LimitKind kind, const std::optional<T>& limit, double used,
+           bool enforced = true) {
   if (limit && used > 0 && used > static_cast<double>(*limit))
     out.push_back({kind, static_cast<double>(*limit), used, enforced});
 }
@@ -31,14 +32,22 @@ std::optional<double> time_to_reach(const std::optional<std::int64_t>& limit_mb,
 
 const char* to_string(LimitKind kind) {
   switch (kind) {
-    case LimitKind::memory: return "memory";
-    case LimitKind::disk: return "disk";
-    case LimitKind::cores: return "cores";
-    case LimitKind::wall_time: return "wall_time";
-    case LimitKind::processes: return "processes";
-    case LimitKind::cpu_time: return "cpu_time";
-    case LimitKind::swap: return "swap_memory";
-    case LimitKind::files: return "files";
+    case LimitKind::memory:
+      return "memory";
+    case LimitKind::disk:
+      return "disk";
+    case LimitKind::cores:
+      return "cores";
+    case LimitKind::wall_time:
+      return "wall_time";
+    case LimitKind::processes:
+      return "processes";
+    case LimitKind::cpu_time:
+      return "cpu_time";
+    case LimitKind::swap:
+      return "swap_memory";
+    case LimitKind::files:
+      return "files";
   }
   return "?";
 }
@@ -47,12 +56,17 @@ const char* unit_of(LimitKind kind) {
   switch (kind) {
     case LimitKind::memory:
     case LimitKind::disk:
-    case LimitKind::swap: return "MB";
-    case LimitKind::cores: return "cores";
+    case LimitKind::swap:
+      return "MB";
+    case LimitKind::cores:
+      return "cores";
     case LimitKind::wall_time:
-    case LimitKind::cpu_time: return "s";
-    case LimitKind::processes: return "processes";
-    case LimitKind::files: return "files";
+    case LimitKind::cpu_time:
+      return "s";
+    case LimitKind::processes:
+      return "processes";
+    case LimitKind::files:
+      return "files";
   }
   return "";
 }
@@ -62,8 +76,12 @@ std::string to_text(const Exceeded& e) {
   const bool fraction = e.kind == LimitKind::cores || e.kind == LimitKind::wall_time || e.kind == LimitKind::cpu_time;
   char text[160];
   // Rounded up: "100 MB used, 100 MB allowed" would puzzle people.
-  if (fraction) std::snprintf(text, sizeof text, "%s: %.2f %s used, %.2f %s allowed", to_string(e.kind), e.used, unit, e.allowed, unit);
-  else std::snprintf(text, sizeof text, "%s: %.0f %s used, %.0f %s allowed", to_string(e.kind), std::ceil(e.used), unit, e.allowed, unit);
+  if (fraction)
+    std::snprintf(text, sizeof text, "%s: %.2f %s used, %.2f %s allowed", to_string(e.kind), e.used, unit, e.allowed,
+                  unit);
+  else
+    std::snprintf(text, sizeof text, "%s: %.0f %s used, %.0f %s allowed", to_string(e.kind), std::ceil(e.used), unit,
+                  e.allowed, unit);
   return text;
 }
 

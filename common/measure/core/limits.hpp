@@ -20,12 +20,12 @@ const char* to_string(LimitKind kind);
 const char* unit_of(LimitKind kind);
 
 struct Limits {
-  std::optional<std::int64_t> memory;     ///< MB
-  std::optional<std::int64_t> disk;       ///< MB
-  std::optional<std::int64_t> swap;       ///< MB
+  std::optional<std::int64_t> memory;  ///< MB
+  std::optional<std::int64_t> disk;    ///< MB
+  std::optional<std::int64_t> swap;    ///< MB
   std::optional<double> cores;
-  std::optional<double> wall_time;        ///< s
-  std::optional<double> cpu_time;         ///< s
+  std::optional<double> wall_time;  ///< s
+  std::optional<double> cpu_time;   ///< s
   std::optional<std::int64_t> processes;
   std::optional<std::int64_t> files;
   bool cores_enforced = false;

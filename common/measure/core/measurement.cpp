@@ -4,7 +4,9 @@
 #include <array>
 #include <cmath>
 #include <cstdio>
+#include <string_view>
 
+#include "common/base/json_writer.hpp"
 #include "common/measure/core/json_scan.hpp"
 
 namespace taskmill::measure {
@@ -16,29 +18,33 @@ constexpr std::size_t max_time_points = 1000;
 constexpr double us = 1e6;
 
 /// Every optional number with its key: writer and reader walk the same list.
-struct Field { const char* key; std::optional<std::int64_t> Measurement::*value; };
-constexpr std::array fields = {
-    Field{"memory", &Measurement::memory}, Field{"largest_process", &Measurement::largest_process},
-    Field{"swap", &Measurement::swap}, Field{"virtual_memory", &Measurement::virtual_memory},
-    Field{"disk", &Measurement::disk}, Field{"files", &Measurement::files},
-    Field{"bytes_read", &Measurement::bytes_read}, Field{"bytes_written", &Measurement::bytes_written},
-    Field{"storage_bytes_read", &Measurement::storage_bytes_read},
-    Field{"storage_bytes_written", &Measurement::storage_bytes_written},
-    Field{"context_switches", &Measurement::context_switches}};
-struct Count { const char* key; std::int32_t Measurement::*value; };
+struct Field {
+  const char* key;
+  std::optional<std::int64_t> Measurement::*value;
+};
+constexpr std::array fields = {Field{"memory", &Measurement::memory},
+                               Field{"largest_process", &Measurement::largest_process},
+                               Field{"swap", &Measurement::swap},
+                               Field{"virtual_memory", &Measurement::virtual_memory},
+                               Field{"disk", &Measurement::disk},
+                               Field{"files", &Measurement::files},
+                               Field{"bytes_read", &Measurement::bytes_read},
+                               Field{"bytes_written", &Measurement::bytes_written},
+                               Field{"storage_bytes_read", &Measurement::storage_bytes_read},
+                               Field{"storage_bytes_written", &Measurement::storage_bytes_written},
+                               Field{"context_switches", &Measurement::context_switches}};
+struct Count {
+  const char* key;
+  std::int32_t Measurement::*value;
+};
 constexpr std::array counts = {Count{"max_processes", &Measurement::max_processes},
                                Count{"total_processes", &Measurement::total_processes},
                                Count{"samples", &Measurement::samples}};
 
-std::string number(double value, int decimals) {
-  char text[64];
-  std::snprintf(text, sizeof text, "%.*f", decimals, value);
-  std::string out = text;
-  if (out.find('.') != std::string::npos) {
-    while (out.back() == '0') out.pop_back();
-    if (out.back() == '.') out.pop_back();
-  }
-  return out;
+/// What a reader needs and no more: 0.3, not 0.29999.
+double rounded(double value, int decimals) {
+  const double scale = std::pow(10.0, decimals);
+  return std::round(value * scale) / scale;
 }
 
 double seconds(Duration d) { return static_cast<double>(d.count()) / us; }
@@ -54,14 +60,29 @@ std::optional<std::int64_t> integer(std::optional<double> value) {
 }
 
 /// `[seconds, cores, memory MB, disk MB, processes]` per piece: short, and enough for a plot.
-std::string time_line_json(const std::vector<TimePoint>& line) {
-  std::string out = "[";
-  for (const auto& p : line) {
-    if (out.size() > 1) out += ',';
-    out += '[' + number(static_cast<double>(p.until_us) / us, 3) + ',' + number(p.cores, 2) + ',' +
-           std::to_string(to_mb(p.memory)) + ',' + std::to_string(to_mb(p.disk)) + ',' + std::to_string(p.processes) + ']';
-  }
-  return out + ']';
+void write_time_line(JsonWriter& json, const std::vector<TimePoint>& line) {
+  json.key("time_line").begin_array();
+  for (const auto& p : line)
+    json.begin_array()
+        .real(rounded(static_cast<double>(p.until_us) / us, 3))
+        .real(rounded(p.cores, 2))
+        .number(to_mb(p.memory))
+        .number(to_mb(p.disk))
+        .number(p.processes)
+        .end_array();
+  json.end_array();
+}
+
+void write_exceeded(JsonWriter& json, const std::vector<Exceeded>& exceeded) {
+  json.key("limits_exceeded").begin_object();
+  for (const auto& e : exceeded)
+    json.key(to_string(e.kind))
+        .begin_array()
+        .real(rounded(e.allowed, 3))
+        .real(rounded(e.used, 3))
+        .boolean(e.enforced)
+        .end_array();
+  json.end_object();
 }
 
 void read_time_line(const JsonValue& json, std::vector<TimePoint>& out) {
@@ -79,7 +100,8 @@ void read_exceeded(const JsonValue& json, std::vector<Exceeded>& out) {
     if (value.items.size() < 3) continue;
     for (int k = 0; k <= static_cast<int>(LimitKind::files); ++k)
       if (key == to_string(static_cast<LimitKind>(k)))
-        out.push_back({static_cast<LimitKind>(k), value.items[0].number, value.items[1].number, value.items[2].boolean});
+        out.push_back(
+            {static_cast<LimitKind>(k), value.items[0].number, value.items[1].number, value.items[2].boolean});
   }
 }
 
@@ -90,25 +112,22 @@ const char* to_string(MemorySource source) { return source_names[static_cast<std
 std::int64_t to_mb(std::int64_t bytes) { return bytes <= 0 ? 0 : (bytes + ((1 << 20) - 1)) >> 20; }
 
 std::string to_json(const Measurement& m) {
-  std::string out = "{\"wall_time\":" + number(seconds(m.wall), 6) + ",\"cpu_user\":" + number(seconds(m.cpu_user), 6) +
-                    ",\"cpu_system\":" + number(seconds(m.cpu_system), 6) +
-                    ",\"cores_average\":" + number(m.cores_average, 3) + ",\"cores_peak\":" + number(m.cores_peak, 3);
+  std::string out;
+  JsonWriter json(out);
+  json.begin_object().key("wall_time").real(rounded(seconds(m.wall), 6));
+  json.key("cpu_user").real(rounded(seconds(m.cpu_user), 6));
+  json.key("cpu_system").real(rounded(seconds(m.cpu_system), 6));
+  json.key("cores_average").real(rounded(m.cores_average, 3));
+  json.key("cores_peak").real(rounded(m.cores_peak, 3));
   for (const auto& field : fields)
-    if (const auto& value = m.*field.value) out += std::string(",\"") + field.key + "\":" + std::to_string(*value);
-  for (const auto& count : counts) out += std::string(",\"") + count.key + "\":" + std::to_string(m.*count.value);
-  out += std::string(",\"memory_source\":\"") + to_string(m.memory_source) + '"';
-  if (m.in_cgroup) out += ",\"cgroup\":true";
-  if (!m.exceeded.empty()) {
-    out += ",\"limits_exceeded\":{";
-    for (const auto& e : m.exceeded) {
-      if (out.back() != '{') out += ',';
-      out += std::string("\"") + to_string(e.kind) + "\":[" + number(e.allowed, 3) + ',' + number(e.used, 3) + ',' +
-             (e.enforced ? "true" : "false") + ']';
-    }
-    out += '}';
-  }
-  if (!m.time_line.empty()) out += ",\"time_line\":" + time_line_json(m.time_line);
-  return out + '}';
+    if (const auto& value = m.*field.value) json.field(field.key, *value);
+  for (const auto& count : counts) json.field(count.key, m.*count.value);
+  json.field("memory_source", to_string(m.memory_source));
+  if (m.in_cgroup) json.key("cgroup").boolean(true);
+  if (!m.exceeded.empty()) write_exceeded(json, m.exceeded);
+  if (!m.time_line.empty()) write_time_line(json, m.time_line);
+  json.end_object();
+  return out;
 }
 
 std::optional<Measurement> parse_measurement(std::string_view text) {
@@ -138,7 +157,8 @@ std::string to_text(const Measurement& m, double gpus) {
   };
   char text[256];
   std::snprintf(text, sizeof text, "cores: %.1f, memory: %s, disk %s, gpus: %.1f, runtime %.1f s",
-                std::max(m.cores_average, m.cores_peak), mb(m.memory).c_str(), mb(m.disk).c_str(), gpus, seconds(m.wall));
+                std::max(m.cores_average, m.cores_peak), mb(m.memory).c_str(), mb(m.disk).c_str(), gpus,
+                seconds(m.wall));
   return text;
 }
 

@@ -16,11 +16,11 @@
 namespace taskmill::measure {
 
 enum class MemorySource : std::uint8_t {
-  none,      ///< nothing could be read
-  rusage,    ///< only the kernel's peak of the largest process (the task ended before the first sample)
-  rss,       ///< one process at the peak, or PSS not readable: resident sizes; an upper bound for several processes
-  pss,       ///< proportional sizes: shared pages counted once
-  cgroup,    ///< the kernel's own account of the control group
+  none,    ///< nothing could be read
+  rusage,  ///< only the kernel's peak of the largest process (the task ended before the first sample)
+  rss,     ///< one process at the peak, or PSS not readable: resident sizes; an upper bound for several processes
+  pss,     ///< proportional sizes: shared pages counted once
+  cgroup,  ///< the kernel's own account of the control group
 };
 const char* to_string(MemorySource source);
 
@@ -37,19 +37,19 @@ struct Measurement {
   Duration wall{};
   Duration cpu_user{}, cpu_system{};
   double cores_average = 0;
-  double cores_peak = 0;  ///< highest average over any window of Accounting::Options::cores_window
-  std::optional<std::int64_t> memory;          ///< peak, bytes
+  double cores_peak = 0;               ///< highest average over any window of Accounting::Options::cores_window
+  std::optional<std::int64_t> memory;  ///< peak, bytes
   MemorySource memory_source = MemorySource::none;
-  std::optional<std::int64_t> largest_process;  ///< peak resident size of the largest single process, bytes
-  std::optional<std::int64_t> swap;            ///< peak, bytes
-  std::optional<std::int64_t> virtual_memory;  ///< peak of the sum of address spaces, bytes
-  std::optional<std::int64_t> disk;            ///< peak below the sandbox, bytes
-  std::optional<std::int64_t> files;           ///< peak number of entries, root included
-  std::optional<std::int64_t> bytes_read, bytes_written;                  ///< by system calls (cached or not)
+  std::optional<std::int64_t> largest_process;            ///< peak resident size of the largest single process, bytes
+  std::optional<std::int64_t> swap;                       ///< peak, bytes
+  std::optional<std::int64_t> virtual_memory;             ///< peak of the sum of address spaces, bytes
+  std::optional<std::int64_t> disk;                       ///< peak below the sandbox, bytes
+  std::optional<std::int64_t> files;                      ///< peak number of entries, root included
+  std::optional<std::int64_t> bytes_read, bytes_written;  ///< by system calls (cached or not)
   std::optional<std::int64_t> storage_bytes_read, storage_bytes_written;  ///< that reached storage
   std::optional<std::int64_t> context_switches;
-  std::int32_t max_processes = 0;   ///< at one moment, zombies excluded
-  std::int32_t total_processes = 0; ///< seen at samples: a lower bound when many were very short
+  std::int32_t max_processes = 0;    ///< at one moment, zombies excluded
+  std::int32_t total_processes = 0;  ///< seen at samples: a lower bound when many were very short
   std::int32_t samples = 0;
   bool in_cgroup = false;
   std::vector<TimePoint> time_line;

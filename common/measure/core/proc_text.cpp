@@ -74,12 +74,18 @@ std::optional<ProcStat> parse_stat(std::string_view text) {
 ProcStatus parse_status(std::string_view text) {
   ProcStatus status;
   for_each_field(text, [&](std::string_view key, std::int64_t value) {
-    if (key == "VmHWM") status.peak_rss = value;
-    else if (key == "VmRSS") status.rss = value;
-    else if (key == "RssAnon") status.rss_anonymous = value;
-    else if (key == "VmSwap") status.swap = value;
-    else if (key == "VmPeak") status.peak_virtual = value;
-    else if (key == "VmSize") status.virtual_size = value;
+    if (key == "VmHWM")
+      status.peak_rss = value;
+    else if (key == "VmRSS")
+      status.rss = value;
+    else if (key == "RssAnon")
+      status.rss_anonymous = value;
+    else if (key == "VmSwap")
+      status.swap = value;
+    else if (key == "VmPeak")
+      status.peak_virtual = value;
+    else if (key == "VmSize")
+      status.virtual_size = value;
     else if (key == "voluntary_ctxt_switches" || key == "nonvoluntary_ctxt_switches")
       status.context_switches = status.context_switches.value_or(0) + value;
   });
@@ -90,11 +96,16 @@ std::optional<ProcIo> parse_io(std::string_view text) {
   ProcIo io;
   int seen = 0;
   for_each_field(text, [&](std::string_view key, std::int64_t value) {
-    if (key == "rchar") io.chars_read = value;
-    else if (key == "wchar") io.chars_written = value;
-    else if (key == "read_bytes") io.storage_read = value;
-    else if (key == "write_bytes") io.storage_written = value;
-    else return;
+    if (key == "rchar")
+      io.chars_read = value;
+    else if (key == "wchar")
+      io.chars_written = value;
+    else if (key == "read_bytes")
+      io.storage_read = value;
+    else if (key == "write_bytes")
+      io.storage_written = value;
+    else
+      return;
     ++seen;
   });
   if (seen < 4) return std::nullopt;
@@ -105,10 +116,15 @@ std::optional<ProcRollup> parse_smaps_rollup(std::string_view text) {
   ProcRollup rollup;
   bool any = false;
   for_each_field(text, [&](std::string_view key, std::int64_t value) {
-    if (key == "Rss") rollup.rss = value;
-    else if (key == "Pss") { rollup.pss = value; any = true; }
-    else if (key == "Swap") rollup.swap = value;
-    else if (key == "SwapPss") rollup.swap_pss = value;
+    if (key == "Rss")
+      rollup.rss = value;
+    else if (key == "Pss") {
+      rollup.pss = value;
+      any = true;
+    } else if (key == "Swap")
+      rollup.swap = value;
+    else if (key == "SwapPss")
+      rollup.swap_pss = value;
   });
   if (!any) return std::nullopt;
   return rollup;

@@ -1,7 +1,7 @@
 // Parsers for the text of /proc/PID/{stat,status,io,smaps_rollup}. Pure; fed from recorded files in tests.
 //
-// Sizes are bytes, CPU times are clock ticks. nullopt means the text is not what it should be (an empty read of a process
-// that just ended is the usual reason); single fields that a kernel does not have are empty optionals.
+// Sizes are bytes, CPU times are clock ticks. nullopt means the text is not what it should be (an empty read of a
+// process that just ended is the usual reason); single fields that a kernel does not have are empty optionals.
 #pragma once
 
 #include <cstdint>

@@ -1,7 +1,8 @@
 // The course of a task in a bounded number of pieces, finer at the beginning of a short task, coarser for a long one.
 //
-// Pieces have at least the current resolution; when `points` are full, neighbours are merged and the resolution doubles.
-// So the pieces always cover the whole run, averages and maxima stay exact, and memory does not grow with run time.
+// Pieces have at least the current resolution; when `points` are full, neighbours are merged and the resolution
+// doubles. So the pieces always cover the whole run, averages and maxima stay exact, and memory does not grow with run
+// time.
 #pragma once
 
 #include <cstddef>
