@@ -82,9 +82,14 @@ class SafeTree {
 
 /// Opens a directory for walking, without following a link in the last component.
 Expected<os::UniqueFd> open_directory(int at, const std::string& path);
+/// Opens a file for reading by a path below `at` that must not pass any link; an empty descriptor when there
+/// is no such file (or a link is in the way).
+Expected<os::UniqueFd> open_file_beneath(int at, const std::string& path);
 /// Removes `name` below `at`, trees without write permission included; nothing there is success.
 Status remove_tree(int at, const std::string& name);
-/// Logical bytes and entries below a directory (hard links counted once).
+/// Gives or takes the owner's write permission in a whole tree (not of `name`'s parent).
+Status set_writable(int at, const std::string& name, bool writable);
+/// Bytes in blocks and entries below a directory (hard links counted once).
 struct TreeSize {
   std::uint64_t bytes = 0;
   std::uint64_t entries = 0;

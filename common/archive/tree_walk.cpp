@@ -14,6 +14,19 @@
 
 namespace taskmill::archive {
 
+Expected<os::UniqueFd> open_file_beneath(int at, const std::string& path) {
+  os::UniqueFd here(::fcntl(at, F_DUPFD_CLOEXEC, 0));
+  std::string_view rest = path;
+  for (std::size_t slash = rest.find('/'); here && slash != std::string_view::npos; slash = rest.find('/')) {
+    const std::string name(rest.substr(0, slash));
+    here.reset(::openat(here.get(), name.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    rest.remove_prefix(slash + 1);
+  }
+  if (here) here.reset(::openat(here.get(), std::string(rest).c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  if (!here && errno != ENOENT && errno != ENOTDIR && errno != ELOOP) return system_error("cannot open", path, errno);
+  return here;
+}
+
 namespace {
 
 struct CloseDirectory {
@@ -53,6 +66,24 @@ Status remove_tree(int at, const std::string& name) {
   if (::unlinkat(at, name.c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT) {
     return system_error("cannot remove", name, errno);
   }
+  return {};
+}
+
+Status set_writable(int at, const std::string& name, bool writable) {
+  struct stat info {};
+  if (::fstatat(at, name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) return system_error("cannot examine", name, errno);
+  if (S_ISLNK(info.st_mode)) return {};
+  const mode_t mode = writable ? (info.st_mode & 07777U) | 0200U : info.st_mode & 07555U;
+  if (writable && ::fchmodat(at, name.c_str(), mode, 0) != 0) return system_error("cannot change", name, errno);
+  if (S_ISDIR(info.st_mode)) {
+    auto directory = open_directory(at, name);
+    if (!directory) return directory.error();
+    auto below = for_each_entry(std::move(*directory), name, [&](int here, const std::string& entry, unsigned char) {
+      return set_writable(here, entry, writable);
+    });
+    if (!below) return below;
+  }
+  if (!writable && ::fchmodat(at, name.c_str(), mode, 0) != 0) return system_error("cannot change", name, errno);
   return {};
 }
 

@@ -14,6 +14,8 @@ namespace taskmill::archive {
 
 namespace {
 
+constexpr std::uint64_t disk_block = 4096;
+
 class Run {
  public:
   Run(ByteSource& archive, int directory, const UnpackOptions& options)
@@ -32,7 +34,7 @@ class Run {
     }
     if (auto sealed = tree_.seal_directories(options_.read_only); !sealed) return sealed.error();
     report_.archive_bytes = digesting_.count();
-    report_.digest = digesting_.finish();
+    report_.archive_digest = digesting_.finish();
     report_.compression = plain.kind().value_or(Compression::none);
     return report_;
   }
@@ -46,6 +48,13 @@ class Run {
   }
 
   Status read_members(Decompressor& plain) {
+    DigestingSource plain_digest(plain);
+    if (auto done = read_members_from(plain_digest); !done) return done;
+    report_.plain_digest = plain_digest.finish();
+    return {};
+  }
+
+  Status read_members_from(ByteSource& plain) {
     ReadAhead ahead(plain, options_.pipe_capacity);
     TarReader reader(ahead);
     for (;;) {
@@ -54,12 +63,14 @@ class Run {
       if (!*entry) return {};
       if (auto counted = count(**entry); !counted) return counted;
       if (auto made = make(reader, **entry); !made) return made;
+      if (options_.on_progress) options_.on_progress(written_);
     }
   }
 
   Status count(const TarEntry& entry) {
     ++report_.entries;
     report_.bytes += entry.size;
+    report_.disk_bytes += entry.kind == EntryKind::directory ? disk_block : (entry.size + disk_block - 1) / disk_block * disk_block;
     const UnpackLimits& limits = options_.limits;
     if (report_.entries > limits.entries) {
       return make_error("the archive has more than " + std::to_string(limits.entries) + " members");

@@ -36,6 +36,8 @@ struct UnpackOptions {
   /// Unpacked size where it is known: compared with the free space before the first byte.
   std::uint64_t expected_bytes = 0;
   std::size_t pipe_capacity = std::size_t{8} << 20U;
+  /// Told the bytes written so far, after each member, from the unpacking thread.
+  std::function<void(std::uint64_t)> on_progress;
   /// Runs when all files are there and directories are still writable, e.g. to relocate.
   std::function<Status(int directory)> before_sealing;
 };
@@ -43,9 +45,11 @@ struct UnpackOptions {
 struct UnpackReport {
   std::uint64_t entries = 0;
   std::uint64_t files = 0;
-  std::uint64_t bytes = 0;         ///< sum of the files' lengths
+  std::uint64_t bytes = 0;          ///< sum of the files' lengths
+  std::uint64_t disk_bytes = 0;     ///< what the tree takes, in blocks of 4 KiB
   std::uint64_t archive_bytes = 0;  ///< as stored
-  Digest digest;                   ///< of the archive's bytes
+  Digest archive_digest;            ///< of the archive's bytes
+  Digest plain_digest;              ///< of the tar stream inside: the same however it is compressed
   Compression compression = Compression::none;
 };
 

@@ -52,7 +52,7 @@ TEST(Unpacker, KeepsContentsModesTimesAndLinks) {
   ASSERT_TRUE(report.has_value()) << report.error().text;
   EXPECT_EQ(report->entries, 8U);
   EXPECT_EQ(report->archive_bytes, archive.size());
-  EXPECT_EQ(report->digest, sha256(as_bytes(archive)));
+  EXPECT_EQ(report->archive_digest, sha256(as_bytes(archive)));
   expect_small_tree(target);
 }
 
