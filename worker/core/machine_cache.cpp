@@ -1,5 +1,6 @@
 // The machine's cache: what arrives, what must be fetched, what is taken away.
 #include <algorithm>
+#include <utility>
 
 #include "protocol/format.hpp"
 #include "protocol/result_code.hpp"
@@ -105,7 +106,7 @@ void Machine::fetch_done(CacheEntry& entry, bool ok, const std::string& text, Ti
     if (!ok) {
       task->fetches_left = 0;
       withdraw(*task);
-      complete(*task, {.status = static_cast<int>(protocol::ResultCode::input_missing), .exit_code = 1, .text = version_ >= 10 ? std::string() : text});
+      complete(*task, no_run(static_cast<int>(protocol::ResultCode::input_missing), 1, version_ >= 10 ? std::string() : text));
     } else if (--task->fetches_left == 0) {
       make_ready(*task);
     }

@@ -2,6 +2,7 @@
 #include <sys/wait.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "common/base/assert.hpp"
 #include "common/base/text.hpp"
@@ -79,11 +80,11 @@ void Machine::on_task(protocol::TaskDescription task, Now now, Effects& effects)
 // False when the task got its result at once.
 bool Machine::admit(TaskSlot& task) {
   if (const auto bad = check_names(task.description); !bad.empty()) {
-    complete(task, {.status = input_missing, .exit_code = 1, .text = message(bad)});
+    complete(task, no_run(input_missing, 1, message(bad)));
     return false;
   }
   if (!task.description.command) {
-    complete(task, {.exit_code = 127, .text = message("the task has no command")});
+    complete(task, no_run(0, 127, message("the task has no command")));
     return false;
   }
   task.amount = allocation_of(request_of(task.description), ledger_.offered());
@@ -161,7 +162,7 @@ void Machine::start_ready(Now now, Effects& effects) {
     withdraw(task);
     std::string why;
     if (!inputs_present(task, why)) {
-      complete(task, {.status = input_missing, .exit_code = 1, .text = std::move(why)});
+      complete(task, no_run(input_missing, 1, std::move(why)));
       continue;
     }
     task.claim = ledger_.take(task.amount);
@@ -203,7 +204,7 @@ void Machine::on_start_failed(TaskKey key, int status, int exit_code, std::strin
   }
   --running_;
   running_changed_ = true;
-  complete(*task, {.status = status, .exit_code = exit_code, .text = text.empty() ? text : message(text)});
+  complete(*task, no_run(status, exit_code, text.empty() ? text : message(text)));
 }
 
 void Machine::set_limit(TaskSlot& task, Now now) {
@@ -308,7 +309,7 @@ void Machine::complete(TaskSlot& task, TaskResult result) {
 void Machine::refuse(TaskSlot& task, std::string why) {
   (void)why;
   offer_changed_ = true;
-  complete(task, {.status = forsaken, .exit_code = 0});
+  complete(task, no_run(forsaken, 0));
 }
 
 void Machine::release(TaskSlot& task) {

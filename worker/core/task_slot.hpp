@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "common/base/time.hpp"
@@ -39,6 +40,15 @@ struct TaskResult {
   std::string text;            ///< instead of captured output: why the task did not run
   std::string extra;           ///< further tokens of the result line
 };
+
+/// The result of a task that did not run.
+inline TaskResult no_run(int status, int exit_code, std::string text = {}) {
+  TaskResult result;
+  result.status = status;
+  result.exit_code = exit_code;
+  result.text = std::move(text);
+  return result;
+}
 
 struct TaskSlot {
   TaskKey key = 0;

@@ -1,0 +1,129 @@
+#include "worker/host/process_table.hpp"
+
+#include <signal.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+namespace taskmill::worker {
+namespace {
+
+std::uint64_t mark_of(pid_t pid) {
+  rlimit limit{};
+  if (::prlimit(pid, RLIMIT_RTTIME, nullptr, &limit) != 0) return 0;
+  return limit.rlim_cur;
+}
+
+}  // namespace
+
+ProcessTable::ProcessTable() { os::become_subreaper(); }
+
+Result<Started> ProcessTable::start(Owner owner, const os::SpawnPlan& plan) {
+  const auto mark = watch_.new_mark();
+  Started started;
+  {
+    const measure::ScopedTaskMark guard(mark);
+    const auto pid = os::spawn(plan);
+    if (!pid) return pid.error();
+    started.pid = *pid;
+  }
+  by_owner_[owner] = {started.pid, mark};
+  by_pid_[started.pid] = owner;
+  by_mark_[mark.value] = owner;
+  auto pidfd = os::open_pidfd(started.pid);
+  if (!pidfd) {  // out of descriptors: a process that cannot be watched must not run
+    const auto error = pidfd.error();
+    ::kill(-started.pid, SIGKILL);
+    int status = 0;
+    while (::wait4(started.pid, &status, 0, nullptr) < 0 && errno == EINTR) {
+    }
+    by_owner_.erase(owner);
+    by_pid_.erase(started.pid);
+    by_mark_.erase(mark.value);
+    return error;
+  }
+  started.pidfd = std::move(*pidfd);
+  return started;
+}
+
+void ProcessTable::signal(Owner owner, int number) {
+  if (const auto first = by_owner_.find(owner); first != by_owner_.end()) {
+    // Descendants in other sessions first: once their parents are gone they are found only through their marks.
+    for (const pid_t pid : os::descendants_of(first->second.pid)) ::kill(pid, number);
+    ::kill(-first->second.pid, number);
+  }
+  for (const auto& [pid, left] : orphans_) {
+    if (left.owner == owner) kill_orphan(pid, left, number);
+  }
+}
+
+os::Reaped ProcessTable::end(Owner owner) {
+  const auto at = by_owner_.find(owner);
+  if (at == by_owner_.end()) return {};
+  const First first = at->second;
+  // The zombie still holds pid and group id, so this reaches exactly its group.
+  ::kill(-first.pid, SIGKILL);
+  auto reaped = os::reap(first.pid);
+  by_owner_.erase(at);
+  by_pid_.erase(first.pid);
+  by_mark_.erase(first.mark.value);
+  for (auto& [pid, left] : orphans_) {
+    if (left.owner == owner) kill_orphan(pid, left, SIGKILL);
+  }
+  return reaped.value_or(os::Reaped{});
+}
+
+void ProcessTable::kill_orphan(pid_t pid, const Left& left, int number) {
+  // Its group may have members that are still somebody's children. Never our own group.
+  if (left.group > 1 && left.group != ::getpgrp() && !by_pid_.contains(left.group)) ::kill(-left.group, number);
+  ::kill(pid, number);
+}
+
+std::vector<ProcessTable::Orphan> ProcessTable::sweep() {
+  std::vector<Orphan> found;
+  children_.read(scratch_);
+  for (const pid_t pid : scratch_) {
+    if (by_pid_.contains(pid) || orphans_.contains(pid)) continue;
+    const auto stat = os::read_proc_stat(pid);
+    if (!stat || stat->parent != ::getpid()) continue;
+    const auto mark = mark_of(pid);
+    const auto running = by_mark_.find(mark);
+    Left left;
+    left.owner = running == by_mark_.end() ? 0 : running->second;
+    left.group = stat->group;
+    if (left.owner == 0) {
+      kill_orphan(pid, left, SIGKILL);
+      for (const pid_t below : os::descendants_of(pid)) ::kill(below, SIGKILL);
+    }
+    if (os::reap(pid)) continue;
+    auto pidfd = os::open_pidfd(pid);
+    orphans_[pid] = left;
+    Orphan orphan;
+    orphan.pid = pid;
+    if (pidfd) orphan.pidfd = std::move(*pidfd);
+    orphan.owner = left.owner;
+    found.push_back(std::move(orphan));
+  }
+  return found;
+}
+
+void ProcessTable::end_orphan(pid_t pid) {
+  os::reap(pid);
+  orphans_.erase(pid);
+}
+
+std::size_t ProcessTable::orphans_of(Owner owner) const {
+  return static_cast<std::size_t>(
+      std::count_if(orphans_.begin(), orphans_.end(), [owner](const auto& item) { return item.second.owner == owner; }));
+}
+
+void ProcessTable::kill_all() {
+  for (const auto& [owner, first] : by_owner_) {
+    for (const pid_t pid : os::descendants_of(first.pid)) ::kill(pid, SIGKILL);
+    ::kill(-first.pid, SIGKILL);
+  }
+  for (const auto& [pid, left] : orphans_) kill_orphan(pid, left, SIGKILL);
+}
+
+}  // namespace taskmill::worker
