@@ -1,0 +1,104 @@
+"""Both managers behind one face: give it tasks, it runs them and returns tag → (result, exit, output)."""
+import base64
+import json
+import urllib.parse
+
+import workload
+
+RESULT_NAMES = {
+    "success": 0, "input_missing": 1, "output_missing": 2, "stdout_missing": 4, "signal": 8,
+    "resource_exhaustion": 16, "task_timeout": 24, "unknown": 32, "forsaken": 40, "max_retries": 48,
+    "task_max_run_time": 56,
+}
+
+
+class OldManager:
+    """Debian's library behind mini_manager."""
+
+    age = "old"
+
+    def __init__(self, lab, name=None, password=None, catalog=None):
+        self.lab, self.name, self.password, self.catalog = lab, name, password, catalog
+
+    def start(self, tasks, before="", after="wait\n"):
+        script = self.lab.write("script", before + "".join(map(workload.to_script, tasks)) + after)
+        self.results_path = self.lab.dir / "results"
+        port_file = self.lab.dir / "port"
+        command = [self.lab.programs.mini_manager(), script, self.results_path, "--port-file", port_file]
+        if self.password:
+            command += ["--password", self.password]
+        if self.name:
+            command += ["--name", self.name, "--catalog", self.catalog]
+        env = {"TCP_LOW_PORT": "20000", "TCP_HIGH_PORT": "32000"}
+        self.process = self.lab.start("manager-old", command, env=env)
+        self.port = self.lab.read_port(port_file, self.process)
+
+    def finish(self):
+        status = self.lab.wait(self.process)
+        if status != 0:
+            raise AssertionError(f"the old manager ended with status {status}")
+        return self.results()
+
+    def results(self):
+        found = {}
+        for line in self.results_path.read_text().splitlines():
+            tag, result, code, host, output = line.split("\t")
+            result = result if result in ("cancelled", "unknown") else int(result)
+            found[tag] = {"result": result, "exit": int(code), "host": host, "output": urllib.parse.unquote(output)}
+        return found
+
+
+class NewManager:
+    """work_queue_manager run."""
+
+    age = "new"
+
+    def __init__(self, lab, name=None, password=None, catalog=None, options=()):
+        self.lab, self.name, self.password, self.catalog = lab, name, password, catalog
+        self.options = list(options)
+
+    def start(self, tasks):
+        lines = self.lab.write("tasks.jsonl", "".join(map(workload.to_json, tasks)))
+        self.results_path = self.lab.dir / "results.jsonl"
+        port_file = self.lab.dir / "port"
+        command = [self.lab.programs.find("new", "work_queue_manager"), "run", lines, "--port", 0, "--port-file", port_file]
+        command += ["--results", self.results_path, "--keep-going", *self.options]
+        if self.password:
+            command += ["-P", self.password]
+        if self.name:
+            command += ["-M", self.name]
+        if self.catalog:
+            command += ["-C", self.catalog]
+        self.process = self.lab.start("manager-new", command)
+        self.port = self.lab.read_port(port_file, self.process)
+
+    def finish(self, expect_status=None):
+        status = self.lab.wait(self.process)
+        if expect_status is not None and status != expect_status:
+            raise AssertionError(f"work_queue_manager ended with status {status}, expected {expect_status}")
+        return self.results()
+
+    def results(self):
+        found = {}
+        for line in self.results_path.read_text().splitlines():
+            record = json.loads(line)
+            found[record["tag"]] = {
+                "result": self.result_number(record["result"]),
+                "exit": record["exit_code"],
+                "host": record.get("host", "-"),
+                "output": self.output_of(record),
+            }
+        return found
+
+    @staticmethod
+    def result_number(value):
+        return RESULT_NAMES[value.lower()] if isinstance(value, str) else value
+
+    @staticmethod
+    def output_of(record):
+        if "output_base64" in record:
+            return base64.b64decode(record["output_base64"]).decode(errors="replace")
+        return record.get("output", "")
+
+
+MANAGERS = {"old": OldManager, "new": NewManager}
