@@ -1,0 +1,69 @@
+#include "manager/net/input_job.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+namespace taskmill::manager {
+namespace {
+
+std::string problem(const std::string& path, int error) { return path + ": " + std::strerror(error); }
+
+bool read_small(OpenedInput& input) {
+  input.content.resize(input.length);
+  std::uint64_t done = 0;
+  while (done < input.length) {
+    const ssize_t n = ::pread(input.file->get(), input.content.data() + done, input.length - done,
+                              static_cast<off_t>(input.offset + done));
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return false;
+    done += static_cast<std::uint64_t>(n);
+  }
+  return true;
+}
+
+}  // namespace
+
+OpenedInput open_input(const InputSource& source) {
+  OpenedInput input;
+  input.file = std::make_shared<os::UniqueFd>(::open(source.path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+  struct stat info {};
+  if (!*input.file || ::fstat(input.file->get(), &info) != 0) {
+    input.error = problem(source.path, errno);
+    return input;
+  }
+  input.size = static_cast<std::uint64_t>(info.st_size);
+  input.mtime_ns = info.st_mtim.tv_sec * 1'000'000'000LL + info.st_mtim.tv_nsec;
+  input.mode = info.st_mode & 0777U;
+  if (S_ISDIR(info.st_mode)) {
+    if (source.piece) input.error = source.path + ": is a directory, no byte range can be cut from it";
+    input.directory = true;
+    return input;
+  }
+  if (!S_ISREG(info.st_mode)) {
+    input.error = source.path + ": neither a file nor a directory";
+    return input;
+  }
+  input.offset = source.piece ? source.offset : 0;
+  input.length = source.piece ? source.length : input.size;
+  if (source.piece && (source.offset > input.size || source.length > input.size - source.offset)) {
+    input.error = source.path + ": the range ends behind the end of the file (" + std::to_string(input.size) + " bytes)";
+    return input;
+  }
+  if (input.length <= small_input) {
+    if (!read_small(input)) {
+      input.error = source.path + ": became shorter while it was read";
+      return input;
+    }
+    input.loaded = true;
+    input.file.reset();
+    return input;
+  }
+  ::posix_fadvise(input.file->get(), static_cast<off_t>(input.offset), static_cast<off_t>(input.length), POSIX_FADV_SEQUENTIAL);
+  return input;
+}
+
+}  // namespace taskmill::manager

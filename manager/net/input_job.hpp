@@ -1,0 +1,39 @@
+// Opening inputs away from the control thread: a slow file system delays the worker that waits for it and nobody else.
+//
+// open_input() runs on a pool thread. It opens and stats one source, reads it when it is small, and starts
+// read-ahead when it is not. Top-level links are followed (manager.md 4.2).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "common/base/result.hpp"
+#include "common/os/fd.hpp"
+
+namespace taskmill::manager {
+
+struct OpenedInput {
+  std::string error;                    ///< not empty: cannot be sent
+  std::shared_ptr<os::UniqueFd> file;   ///< file or directory
+  bool directory = false;
+  bool loaded = false;                  ///< the bytes are in `content`
+  std::string content;
+  std::uint64_t offset = 0, length = 0; ///< of the bytes to send
+  std::uint64_t size = 0;               ///< of the source
+  std::int64_t mtime_ns = 0;
+  unsigned mode = 0;
+};
+
+struct InputSource {
+  std::string path;
+  bool piece = false;
+  std::uint64_t offset = 0, length = 0;  ///< piece only
+};
+
+OpenedInput open_input(const InputSource& source);
+
+/// Files up to this size are read into memory and sent together with the lines around them.
+constexpr std::uint64_t small_input = 32U << 10;
+
+}  // namespace taskmill::manager

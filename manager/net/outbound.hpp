@@ -1,0 +1,119 @@
+// What waits to be sent to one worker, in order, in bounded memory.
+//
+// The machine's actions for a connection are added here. Words (kill, get, …) go straight into the outgoing text
+// while nothing is ahead of them; a stage is opened on the pool, and everything behind it waits until it is in the
+// connection's outbox. The outbox itself is never filled above its high mark: pump() stops there and goes on when
+// the connection reports that it drained. Directories are produced by the pool a quarter of a megabyte at a time.
+//
+// Reports to the machine: exactly one on_staged/on_stage_failed per stage, in order; on_task_sent per task sent.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "common/aio/connection.hpp"
+#include "common/aio/pool.hpp"
+#include "manager/core/machine.hpp"
+#include "manager/net/input_job.hpp"
+#include "manager/net/tree_source.hpp"
+#include "protocol/manager_session.hpp"
+
+namespace taskmill::manager {
+
+/// A `get` that was sent and not yet answered.
+struct PendingFetch {
+  TaskId task;
+  std::uint32_t attempt = 0, index = 0;
+  std::string path, name;
+  bool cached = false;
+};
+
+class Outbound : public std::enable_shared_from_this<Outbound> {
+ public:
+  struct Context {
+    Machine& machine;
+    aio::Pool& pool;
+    std::function<void()> changed;  ///< facts were given to the machine outside of its own run
+    std::function<void(const std::string&)> trace;  ///< each line sent, for the debug log; may be empty
+  };
+  Outbound(ConnId conn, std::shared_ptr<Context> context, protocol::ManagerSession& session,
+           std::deque<PendingFetch>& fetches);
+
+  void attach(std::shared_ptr<aio::Connection> connection) { connection_ = std::move(connection); }
+  /// The peer is gone: drops everything, reports nothing.
+  void shut();
+
+  void add(const Action& action, const Effects& effects);
+  /// Text outside of the machine's actions (password exchange, `name`, status).
+  void say(std::string_view text);
+  /// Moves what can be moved and hands the text gathered to the connection.
+  void pump();
+  void on_sent(std::uint64_t ticket);
+  void on_short_file(std::uint64_t ticket);
+  [[nodiscard]] bool is_long() const { return ops_.size() > 128 || connection_->is_congested(); }
+
+ private:
+  enum class Opening : std::uint8_t { none, running, done };
+  struct Op {
+    ActionKind kind{};
+    FileKind file_kind = FileKind::file;
+    Opening opening = Opening::none;
+    bool started = false;
+    bool cached = false;
+    TaskId task;
+    std::uint32_t attempt = 0, index = 0;
+    FileId file;
+    std::string name, path;
+    std::uint64_t offset = 0, length = 0;
+    std::shared_ptr<OpenedInput> input;
+    std::shared_ptr<TreeSource> tree;
+    std::uint64_t file_ticket = 0;
+    bool shortened = false;  ///< a file of the tree lost bytes while it was sent
+  };
+  /// A stage that is not yet reported: its bytes are in the outbox, or an earlier one is not reported.
+  struct InFlight {
+    std::uint64_t ticket = 0;       ///< of the last segment; 0: nothing to wait for
+    std::uint64_t file_ticket = 0;  ///< of the files of a tree
+    bool sent = false, failed = false, damaged = false;
+    StageDone done;
+    std::string text;               ///< source; or what went wrong
+  };
+
+  bool perform(Op& op);  ///< false: not now
+  void send_word(const Op& op);
+  void send_fetch(const Op& op);
+  void send_task(const Op& op);
+  bool perform_stage(Op& op);
+  bool stage_opened(Op& op);
+  bool stage_tree(Op& op);
+  bool stage_buffer(Op& op);
+  bool stage_source(Op& op);
+  void stage_done(const Op& op, StageDone done, std::uint64_t ticket);
+  void stage_failed(std::string text, bool damaged);
+  void report_in_order();
+  void open_ahead();
+  void request_tree();
+  void on_tree_batch(const std::shared_ptr<Op>& op, std::vector<OutPiece> pieces, bool finished);
+  void call_back(std::uint64_t ticket);
+  void flush_text();
+
+  ConnId conn_;
+  std::shared_ptr<Context> context_;
+  protocol::ManagerSession& session_;
+  std::deque<PendingFetch>& fetches_;
+  std::shared_ptr<aio::Connection> connection_;
+  std::deque<std::shared_ptr<Op>> ops_;
+  std::deque<InFlight> in_flight_;
+  std::string wire_;
+  protocol::TaskDescription description_;
+  std::uint64_t next_ticket_ = 3;
+  std::size_t opening_ = 0;  ///< open jobs running or opened ahead
+  bool pumping_ = false;
+  bool closing_ = false;
+  bool reported_ = false;  ///< the machine was told something since the last `changed`
+};
+
+}  // namespace taskmill::manager

@@ -1,0 +1,132 @@
+// One connection at the manager: reads what the peer says, tells the machine, and puts bodies where they belong.
+//
+// A body (standard output, file item, watch update, cache message) has a sink. Bytes that are already in the read
+// buffer are written at once; the rest of a large body goes from the socket to its descriptor without passing
+// through here (Connection::receive_into). A local error never breaks the stream: the rest is read and dropped.
+//
+// A connection becomes a worker by its greeting, or is answered and closed as a status client. Whatever breaks the
+// protocol closes it with a reason that names the line.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "common/aio/connection.hpp"
+#include "manager/core/machine.hpp"
+#include "manager/net/outbound.hpp"
+#include "manager/net/output_file.hpp"
+#include "manager/net/task_text.hpp"
+#include "protocol/manager_session.hpp"
+
+namespace taskmill::manager {
+
+class Peer;
+
+/// What a peer needs from the hub.
+class PeerOwner {
+ public:
+  virtual ~PeerOwner() = default;
+  virtual Machine& machine() = 0;
+  /// Facts were given to the machine: run it soon.
+  virtual void wake() = 0;
+  virtual void store_text(TaskId task, ConnId conn, TaskTextPtr text) = 0;
+  [[nodiscard]] virtual const TaskText::Limits& text_limits() const = 0;
+  [[nodiscard]] virtual std::uint64_t disk_reserve() const = 0;
+  [[nodiscard]] virtual const std::string& project() const = 0;
+  /// The exchange of passwords (or the TLS handshake) is over.
+  virtual void peer_ready(Peer& peer) = 0;
+  virtual void answer_status(Peer& peer, protocol::StatusKind kind) = 0;
+  virtual void answer_http(Peer& peer, std::string_view path) = 0;
+  virtual void peer_closed(Peer& peer, CloseReason reason, const std::string& text) = 0;
+  virtual void trace_received(const Peer& peer, std::string_view bytes) = 0;
+  virtual void note(NoticeLevel level, const std::string& text) = 0;
+};
+
+class Peer final : public aio::ConnectionHandler {
+ public:
+  Peer(PeerOwner& owner, ConnId id, protocol::ManagerSession::Config session, std::shared_ptr<Outbound::Context> context,
+       boost::asio::ip::tcp::socket socket);
+  ~Peer() override;
+
+  void start(aio::SslPtr ssl);
+  /// The machine wants it gone and has forgotten it: on_closed() is not reported back to it.
+  void close_for(CloseReason reason);
+  /// Closed by the shell itself; the machine is told.
+  void fail(CloseReason reason, const std::string& text);
+  /// The answer of a status client is complete: flush and close.
+  void finish_status();
+
+  [[nodiscard]] ConnId id() const { return id_; }
+  [[nodiscard]] Outbound& outbound() { return *outbound_; }
+  [[nodiscard]] aio::Connection& connection() { return *connection_; }
+  [[nodiscard]] const std::string& address() const { return address_; }
+  [[nodiscard]] const std::string& hostname() const { return hostname_; }
+  [[nodiscard]] bool is_ready() const { return ready_; }
+  [[nodiscard]] bool forgotten() const { return forgotten_; }
+  /// Called when the outbox is below its low mark (status answers that wait for room).
+  std::function<void()> on_room;
+
+  // ConnectionHandler
+  std::size_t on_data(std::span<const char> bytes) override;
+  void on_body_done(ErrorCode file_error) override;
+  void on_secured() override;
+  void on_drained() override;
+  void on_short_file(std::uint64_t ticket) override { outbound_->on_short_file(ticket); }
+  void on_sent(std::uint64_t ticket) override { outbound_->on_sent(ticket); }
+  void on_closed(const aio::CloseReason& reason) override;
+
+  void update_congestion();
+
+ private:
+  enum class Sink : std::uint8_t { none, drop, text, file, watch, message };
+  struct Handler;
+
+  std::size_t take_body(std::string_view bytes, bool& spliced);
+  void write_body(std::string_view bytes);
+  void body_complete();
+  [[nodiscard]] int body_file() const;
+  void begin_body(Sink sink, std::uint64_t length);
+
+  void handle(const protocol::FromWorker& message);
+  void on_result(const protocol::TaskResult& result);
+  void on_watch(const protocol::WatchUpdate& update);
+  void on_file_item(const protocol::FileItem& item);
+  void on_dir_item(const protocol::DirItem& item);
+  void on_missing_item(const protocol::MissingItem& item);
+  void on_get_end();
+  void on_cache_invalid(const protocol::CacheInvalid& message);
+  void note_local_error(ErrorCode error, std::string_view relative);
+  OutputFile& output();
+
+  PeerOwner& owner_;
+  ConnId id_;
+  protocol::ManagerSession session_;
+  std::shared_ptr<aio::Connection> connection_;
+  std::deque<PendingFetch> fetches_;
+  std::shared_ptr<Outbound> outbound_;
+  std::string address_, hostname_ = "unknown";
+  CloseReason close_reason_ = CloseReason::disconnected;
+  bool ready_ = false, greeted_ = false, forgotten_ = false, congested_ = false, doomed_ = false;
+
+  // The body being received.
+  Sink sink_ = Sink::none;
+  std::uint64_t body_length_ = 0;   ///< announced
+  std::uint64_t to_keep_ = 0;       ///< of what is still to come; the rest is dropped
+  ErrorCode body_error_;
+  TaskTextPtr text_;
+  ResultFacts result_;
+  os::UniqueFd watch_file_;
+  int file_fd_ = -1;                ///< of output_
+  std::string message_, message_name_;
+
+  // The reply to the oldest `get`.
+  std::unique_ptr<OutputFile> output_;
+  std::uint64_t fetched_bytes_ = 0;
+  bool fetched_something_ = false;
+  std::string item_;                ///< entry being received, relative
+  std::string local_error_, missing_;
+};
+
+}  // namespace taskmill::manager
