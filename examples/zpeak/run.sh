@@ -61,13 +61,13 @@ rm -f "$out"/partial/*.json
 # A piece names its first and its last byte.
 LC_ALL=C awk -v tasks="$tasks" -v events="$events" -v program="$bin/zpeak_hist" -v out="$out" -v size="$(stat -c %s "$events")" '
   function piece(first, last, name, cache) {
-    return sprintf("{\"piece\": \"%s\", \"first\": %d, \"last\": %d, \"as\": \"%s\", \"cache\": %s}", events, first, last, name, cache)
+    return sprintf("{\"piece\": \"%s\", \"first\": %d, \"last\": %d, \"name\": \"%s\", \"cache\": %s}", events, first, last, name, cache)
   }
   function emit(last) {
     printf "{\"command\": \"cat header.csv events.csv | ./zpeak_hist > partial.json\", \"tag\": \"%03d\", \"category\": \"histogram\", ", count
-    printf "\"cores\": 1, \"inputs\": [{\"file\": \"%s\", \"as\": \"zpeak_hist\"}, %s, %s], ", program, \
+    printf "\"cores\": 1, \"inputs\": [{\"file\": \"%s\", \"name\": \"zpeak_hist\"}, %s, %s], ", program, \
       piece(0, header - 1, "header.csv", "true"), piece(start, last, "events.csv", "false")
-    printf "\"outputs\": [{\"file\": \"%s/partial/%03d.json\", \"as\": \"partial.json\"}]}\n", out, count
+    printf "\"outputs\": [{\"file\": \"%s/partial/%03d.json\", \"name\": \"partial.json\"}]}\n", out, count
     ++count
     start = last + 1
   }

@@ -39,8 +39,7 @@ class Programs:
     def find(self, age, name):
         if age == "new":
             path = self.new_dir / name
-            if not path.exists():
-                raise Skip(f"{path} is not built")
+            expect(path.exists(), f"{path} is not built")
             return str(path)
         path = shutil.which(name, path="/usr/bin:/usr/local/bin")
         if path is None:
@@ -48,7 +47,10 @@ class Programs:
         return path
 
     def mini_manager(self):
-        return self.find("new", "mini_manager")
+        path = self.new_dir / "mini_manager"
+        if not path.exists():
+            raise Skip("mini_manager is not built: coop-computing-tools-dev is missing (./bootstrap deps)")
+        return path
 
 
 class Process:

@@ -1,16 +1,8 @@
 """Both managers behind one face: give it tasks, it runs them and returns tag → (result, exit, output)."""
-import base64
 import json
 import urllib.parse
 
 import workload
-
-RESULT_NAMES = {
-    "success": 0, "input_missing": 1, "output_missing": 2, "stdout_missing": 4, "signal": 8,
-    "resource_exhaustion": 16, "task_timeout": 24, "unknown": 32, "forsaken": 40, "max_retries": 48,
-    "task_max_run_time": 56,
-}
-
 
 class OldManager:
     """Debian's library behind mini_manager."""
@@ -83,22 +75,13 @@ class NewManager:
         for line in self.results_path.read_text().splitlines():
             record = json.loads(line)
             found[record["tag"]] = {
-                "result": self.result_number(record["result"]),
-                "exit": record["exit_code"],
+                "result": record["result_code"],
+                # An old worker reports the signal as the exit status (wire-protocol.md 10.2).
+                "exit": record.get("exit_code", record.get("signal")),
                 "host": record.get("host", "-"),
-                "output": self.output_of(record),
+                "output": record["output"],
             }
         return found
-
-    @staticmethod
-    def result_number(value):
-        return RESULT_NAMES[value.lower()] if isinstance(value, str) else value
-
-    @staticmethod
-    def output_of(record):
-        if "output_base64" in record:
-            return base64.b64decode(record["output_base64"]).decode(errors="replace")
-        return record.get("output", "")
 
 
 MANAGERS = {"old": OldManager, "new": NewManager}

@@ -148,6 +148,7 @@ static int control(char** words, int count) {
   } else if (!strcmp(words[0], "cancel")) {
     struct work_queue_task* cancelled = work_queue_cancel_by_tasktag(queue, words[1]);
     fprintf(results, "%s\t%s\t0\t-\t\n", words[1], cancelled ? "cancelled" : "unknown");
+    fflush(results);
   } else if (!strcmp(words[0], "invalidate")) {
     work_queue_invalidate_cached_file(queue, words[1], WORK_QUEUE_FILE);
   } else if (!strcmp(words[0], "sleep")) {

@@ -44,21 +44,21 @@ def to_script(task):
 
 
 def input_to_json(kind, source, remote, flags, *range_):
-    entry = {"as": str(remote), "cache": bool(flags & CACHE)}
+    entry = {"name": str(remote), "cache": bool(flags & CACHE)}
     if kind == "directory" and not source:
-        return {"empty_directory": True, "as": str(remote)}
-    entry[{"file": "file", "directory": "file"}.get(kind, kind)] = str(source)
+        return {"empty_directory": str(remote)}
+    entry[kind] = str(source)
     if range_:
         entry["first"], entry["last"] = range_
     return entry
 
 
 def output_to_json(local, remote, flags):
-    entry = {"file": str(local), "as": str(remote), "cache": bool(flags & CACHE)}
+    entry = {"file": str(local), "name": str(remote), "cache": bool(flags & CACHE)}
     if flags & WATCH:
         entry["watch"] = True
     if flags & (FAILURE_ONLY | SUCCESS_ONLY):
-        entry["when"] = "on_failure" if flags & FAILURE_ONLY else "on_success"
+        entry["when"] = "failure" if flags & FAILURE_ONLY else "success"
     return entry
 
 
