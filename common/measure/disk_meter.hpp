@@ -49,6 +49,8 @@ class DiskMeter {
   /// Steps until a round is complete.
   DiskUsage finish_round();
   [[nodiscard]] DiskUsage usage() const;
+  /// A round was begun and is not complete.
+  [[nodiscard]] bool in_round() const { return in_round_; }
 
  private:
   bool open_next();

@@ -1,14 +1,18 @@
 // Marks and orphans: see ProcessWatch in task_meter.hpp.
 #include "common/measure/process_watch.hpp"
 
+#include <dirent.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <chrono>
+#include <csignal>
 #include <utility>
 
 #include "common/base/text.hpp"
+#include "common/os/fd.hpp"
 
 namespace taskmill::measure {
 
@@ -101,6 +105,30 @@ std::vector<ProcessWatch::Orphan> ProcessWatch::reap_orphans(Time now) {
     }
   }
   return out;
+}
+
+int kill_marked(TaskMark mark) {
+  int killed = 0;
+  // Again until nobody new is found: a killed parent may have forked just before.
+  for (int round = 0; mark.value != 0 && round < 20; ++round) {
+    bool any = false;
+    DIR* folder = ::opendir("/proc");
+    if (!folder) break;
+    while (const auto* entry = ::readdir(folder)) {
+      const auto pid = parse_int(entry->d_name);
+      if (!pid || *pid == ::getpid()) continue;
+      const os::UniqueFd fd(static_cast<int>(::syscall(SYS_pidfd_open, static_cast<pid_t>(*pid), 0)));
+      // Read through a pinned process: the mark and the signal reach the same one.
+      if (!fd || mark_of(static_cast<pid_t>(*pid)) != mark) continue;
+      if (::syscall(SYS_pidfd_send_signal, fd.get(), SIGKILL, nullptr, 0) != 0) continue;
+      any = true;
+      ++killed;
+    }
+    ::closedir(folder);
+    if (!any) break;
+    ::usleep(2000);
+  }
+  return killed;
 }
 
 }  // namespace taskmill::measure

@@ -89,6 +89,10 @@ class ProcessWatch {
   std::unique_ptr<State> state_;
 };
 
+/// Kills every process of this machine that carries the mark and that we may signal; the last resort when the process
+/// that measured them is gone. Returns how many it killed.
+int kill_marked(TaskMark mark);
+
 struct MeterOptions {
   Limits limits;
   Duration first_sample{2'000};             ///< after start

@@ -147,6 +147,7 @@ void Accounting::account_memory(const TreeSample& sample, std::size_t live) {
   }
   usage_.memory = memory;
   usage_.swap = swap;
+  usage_.virtual_memory = virtual_size;
   if (live == 0 && !(sample.group && sample.group->memory)) return;
   // The largest single process is part of the tree: its own high-water mark is a peak between samples.
   const auto peak = std::max(memory, largest);

@@ -48,6 +48,7 @@ struct Usage {
   std::int64_t processes = 0;
   double cores = 0;  ///< average over the window for limits; 0 until the window is full
   Duration wall{}, cpu{};
+  std::int64_t virtual_memory = 0;  ///< bytes; only told, never limited here
 };
 
 /// Every limit that `usage` passes. Cores forgive 0.25 (as resource_monitor does).
