@@ -25,7 +25,7 @@ struct FrameRule {
   Capability needs;
 };
 
-constexpr std::array<FrameRule, 11> frame_rules = {{
+constexpr std::array<FrameRule, 14> frame_rules = {{
     {FrameKind::task_measurement, Direction::to_manager, Capability::measure},
     {FrameKind::task_batch, Direction::to_worker, Capability::batch},
     {FrameKind::result_batch, Direction::to_manager, Capability::batch},
@@ -37,6 +37,9 @@ constexpr std::array<FrameRule, 11> frame_rules = {{
     {FrameKind::peer_serve, Direction::to_worker, Capability::peer},
     {FrameKind::peer_fetch, Direction::to_worker, Capability::peer},
     {FrameKind::peer_done, Direction::to_manager, Capability::peer},
+    {FrameKind::peer_listening, Direction::to_manager, Capability::peer},
+    {FrameKind::peer_request, Direction::between_workers, Capability::peer},
+    {FrameKind::peer_data, Direction::between_workers, Capability::peer},
 }};
 
 std::string_view cut_word(std::string_view& list) {
@@ -116,6 +119,10 @@ bool CapabilityHandshake::on_manager_token(std::string_view token) {
 }
 
 bool frame_allowed(std::uint32_t kind, Direction direction, CapabilitySet agreed) {
+  if ((kind & frame_compressed) != 0) {
+    if (!agreed.has(Capability::zstd)) return false;
+    kind &= ~frame_compressed;
+  }
   for (const auto& rule : frame_rules) {
     if (static_cast<std::uint32_t>(rule.kind) == kind) return rule.direction == direction && agreed.has(rule.needs);
   }

@@ -78,8 +78,14 @@ enum class FrameKind : std::uint32_t {
   peer_serve = 9,         ///< M>W, peer
   peer_fetch = 10,        ///< M>W, peer
   peer_done = 11,         ///< W>M, peer
+  peer_listening = 12,    ///< W>M, peer
+  peer_request = 13,      ///< worker to worker
+  peer_data = 14,         ///< worker to worker
 };
-enum class Direction : std::uint8_t { to_manager, to_worker };
+enum class Direction : std::uint8_t { to_manager, to_worker, between_workers };
+
+/// Bit of a kind: the body is one zstd frame that states its size. Needs the capability zstd.
+constexpr std::uint32_t frame_compressed = 1U << 31;
 
 /// May a frame of this kind come in this direction under this agreement? Unknown kinds may not.
 bool frame_allowed(std::uint32_t kind, Direction direction, CapabilitySet agreed);
