@@ -69,7 +69,4 @@ class Section {
   std::vector<std::string> known_;
 };
 
-/// The member of `known` that `word` was probably meant to be; empty when nothing is near.
-std::string nearest_word(std::string_view word, const std::vector<std::string>& known);
-
 }  // namespace taskmill::manager::analysis

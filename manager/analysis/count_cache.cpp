@@ -1,0 +1,85 @@
+#include "manager/analysis/count_cache.hpp"
+
+#include <sys/stat.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+namespace taskmill::manager::analysis {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string default_directory() {
+  if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache != nullptr && *cache != '\0')
+    return std::string(cache) + "/taskmill";
+  if (const char* home = std::getenv("HOME"); home != nullptr && *home != '\0')
+    return std::string(home) + "/.cache/taskmill";
+  return {};
+}
+
+// FNV-1a: names a file; the full key is compared when it is read back.
+std::string short_name(const std::string& key) {
+  std::uint64_t hash = 0xcbf29ce484222325ULL;
+  for (const char c : key) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL;
+  char text[24];
+  std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(hash));
+  return text;
+}
+
+}  // namespace
+
+CountCache::CountCache(std::string directory) : directory_(std::move(directory)) {
+  if (directory_.empty()) directory_ = default_directory();
+  if (directory_.empty()) return;
+  std::error_code ignored;
+  fs::create_directories(directory_, ignored);
+  std::ifstream file(directory_ + "/event-counts.jsonl");
+  for (std::string line; std::getline(file, line);) {
+    const auto json = nlohmann::json::parse(line, nullptr, false);
+    if (json.is_discarded() || !json.is_object()) continue;
+    const auto key = json.find("key");
+    const auto events = json.find("events");
+    if (key == json.end() || !key->is_string() || events == json.end() || !events->is_number_unsigned()) continue;
+    KnownCount count{events->get<std::uint64_t>(), json.value("format", ""), json.value("index", "")};
+    known_[key->get<std::string>()] = std::move(count);
+  }
+}
+
+std::string CountCache::key_of(const std::string& path, const std::string& what) {
+  struct stat info {};
+  if (::stat(path.c_str(), &info) != 0) return {};
+  return path + "|" + std::to_string(info.st_size) + "|" + std::to_string(info.st_mtim.tv_sec) + "." +
+         std::to_string(info.st_mtim.tv_nsec) + "|" + what;
+}
+
+std::optional<KnownCount> CountCache::find(const std::string& path, const std::string& what) const {
+  const auto found = known_.find(key_of(path, what));
+  if (found == known_.end()) return std::nullopt;
+  if (!found->second.index_path.empty() && !fs::exists(found->second.index_path)) return std::nullopt;
+  return found->second;
+}
+
+std::string CountCache::remember(const std::string& path, const std::string& what, const KnownCount& count,
+                                 const std::string& index_file) {
+  const auto key = key_of(path, what);
+  if (directory_.empty() || key.empty()) return index_file;
+  KnownCount stored = count;
+  stored.index_path = index_file;
+  if (!index_file.empty()) {
+    const auto target = directory_ + "/index-" + short_name(key);
+    std::error_code error;
+    fs::copy_file(index_file, target, fs::copy_options::overwrite_existing, error);
+    if (!error) stored.index_path = target;
+  }
+  std::ofstream file(directory_ + "/event-counts.jsonl", std::ios::app);
+  nlohmann::json json = {{"key", key}, {"events", stored.events}, {"format", stored.format}};
+  if (!stored.index_path.empty()) json["index"] = stored.index_path;
+  file << json.dump() + "\n";
+  known_[key] = stored;
+  return stored.index_path;
+}
+
+}  // namespace taskmill::manager::analysis

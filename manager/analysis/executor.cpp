@@ -1,0 +1,391 @@
+#include "manager/analysis/executor.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "common/base/text.hpp"
+#include "manager/analysis/description/placeholders.hpp"
+#include "manager/analysis/task_lines.hpp"
+
+namespace taskmill::manager::analysis {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* tool_name = "analysis_tool";
+constexpr const char* index_name = "events.index";
+constexpr const char* slice_name = "slice";
+constexpr std::size_t max_traces = 2'000'000;
+
+CommandTemplate parsed(const std::string& command, const std::vector<std::string>& names) {
+  auto result = CommandTemplate::parse(command, names);
+  return result ? *result : CommandTemplate{};  // checked when the description was read
+}
+
+std::string read_text(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+// The number itself, or an object with "events".
+std::optional<std::uint64_t> events_in_text(std::string_view text) {
+  const auto json = nlohmann::json::parse(trim(text), nullptr, false);
+  if (json.is_number_unsigned()) return json.get<std::uint64_t>();
+  if (json.is_object() && json.contains("events") && json["events"].is_number_unsigned())
+    return json["events"].get<std::uint64_t>();
+  return std::nullopt;
+}
+
+}  // namespace
+
+Executor::Executor(Description description, ExecutorOptions options, TaskService& service,
+                   std::function<void(std::string)> say)
+    : description_(std::move(description)),
+      options_(std::move(options)),
+      service_(service),
+      say_(std::move(say)),
+      planner_(description_.planner),
+      counts_(options_.count_cache),
+      preprocess_(parsed(description_.preprocess.command, preprocess_placeholders())),
+      process_(parsed(description_.process.command, process_placeholders())),
+      accumulate_(parsed(description_.accumulate.command, accumulate_placeholders())) {}
+
+std::string Executor::start() {
+  std::error_code error;
+  fs::create_directories(options_.work_directory, error);
+  if (error) return "cannot make the work directory " + options_.work_directory + ": " + error.message();
+  for (const auto& dataset : description_.datasets) {
+    const auto number = planner_.add_dataset(dataset.name);
+    for (const auto& file : dataset.files) {
+      std::optional<KnownCount> known;
+      if (!file.is_url)
+        known = counts_.find(file.location, description_.preprocess.builtin + "|" + dataset.tree + "|" +
+                                                description_.preprocess.command);
+      planner_.add_file(number, file.location, known ? std::optional(known->events) : std::nullopt);
+      sources_.push_back(file);
+      index_paths_.push_back(known ? known->index_path : "");
+    }
+  }
+  read_checkpoint();
+  return {};
+}
+
+void Executor::pump() {
+  while (tasks_.size() < service_.wanted_in_flight()) {
+    const auto item = planner_.next();
+    if (!item) return;
+    const auto spec = make_task(*item);
+    if (!spec) continue;
+    const auto task = service_.submit(*spec);
+    if (!task) {
+      planner_.on_failed(item->id, task.error().text);
+      continue;
+    }
+    const auto serial = submitted_[item->kind]++;
+    Running running{*item, item_name(item->kind, serial)};
+    say_submitted(*task, running);
+    tasks_.emplace(*task, std::move(running));
+  }
+}
+
+// --- from work items to tasks ---
+
+std::optional<TaskSpec> Executor::make_task(const WorkItem& item) {
+  TaskSpec spec;
+  CommandTemplate::Values values;
+  switch (item.kind) {
+    case ItemKind::preprocess:
+      make_preprocess(spec, item, values);
+      break;
+    case ItemKind::process:
+      make_process(spec, item, values);
+      break;
+    case ItemKind::accumulate:
+      make_accumulate(spec, item, values);
+      break;
+  }
+  spec.command = wrap_environment(spec, spec.command);
+  for (const auto& [name, value] : description_.environment) spec.environment.push_back({name, value});
+  return spec;
+}
+
+void Executor::fill_common(TaskSpec& spec, const WorkItem& item, const PhaseDescription& phase,
+                           CommandTemplate::Values& values) {
+  spec.resources = description_.resources;
+  if (phase.resources.cores >= 0) spec.resources.cores = phase.resources.cores;
+  if (phase.resources.memory >= 0) spec.resources.memory = phase.resources.memory;
+  if (phase.resources.disk >= 0) spec.resources.disk = phase.resources.disk;
+  if (phase.resources.gpus >= 0) spec.resources.gpus = phase.resources.gpus;
+  if (phase.wall_time_s) spec.max_running_time = Duration(static_cast<std::int64_t>(*phase.wall_time_s * 1e6));
+  for (const auto& [local, remote] : phase.inputs) {
+    InputSpec input;
+    input.source = local;
+    input.remote = remote;
+    spec.inputs.push_back(std::move(input));
+  }
+  if (!description_.x509_proxy.empty()) {
+    InputSpec proxy;
+    proxy.source = description_.x509_proxy;
+    proxy.remote = "x509_proxy";
+    spec.inputs.push_back(std::move(proxy));
+    spec.environment.push_back({"X509_USER_PROXY", "x509_proxy"});
+  }
+  spec.environment.push_back({"XRD_REQUESTTIMEOUT", std::to_string(description_.xrootd_timeout)});
+  if (item.kind == ItemKind::accumulate) return;
+  const auto& dataset = dataset_of(item.file);
+  values["dataset"] = {dataset.name};
+  values["tree"] = {dataset.tree};
+  nlohmann::json metadata = nlohmann::json::object();
+  for (const auto& [name, value] : dataset.metadata) {
+    values["metadata." + name] = {value};
+    metadata[name] = value;
+  }
+  values["metadata"] = {metadata.dump()};
+}
+
+// The file under its own base name; a URL goes to the command as it is.
+std::string Executor::add_source(TaskSpec& spec, std::uint32_t file) {
+  const auto& source = sources_[file];
+  if (source.is_url) return source.location;
+  InputSpec input;
+  input.source = source.location;
+  input.remote = "data/" + fs::path(source.location).filename().string();
+  const auto remote = input.remote;
+  spec.inputs.push_back(std::move(input));
+  return remote;
+}
+
+void Executor::add_tool(TaskSpec& spec, CommandTemplate::Values& values) {
+  InputSpec tool;
+  tool.source = options_.analysis_tool;
+  tool.remote = tool_name;
+  spec.inputs.push_back(std::move(tool));
+  values["tool"] = {std::string("./") + tool_name};
+}
+
+void Executor::make_preprocess(TaskSpec& spec, const WorkItem& item, CommandTemplate::Values& values) {
+  const auto& phase = description_.preprocess;
+  spec.category = "preprocessing";
+  fill_common(spec, item, phase, values);
+  values["file"] = {add_source(spec, item.file)};
+  values["output"] = {"count.json"};
+  if (!phase.command.empty()) {
+    if (preprocess_.uses("tool")) add_tool(spec, values);
+    spec.command = preprocess_.fill(values);
+    if (preprocess_.uses("output"))
+      spec.outputs.push_back({item_path(item.id, "count"), "count.json", OutputWhen::always, false, false});
+    return;
+  }
+  add_tool(spec, values);
+  spec.command = std::string("./") + tool_name + " count " + shell_quote(values["file"][0]) + " --format " +
+                 phase.builtin + " --output count.json";
+  const auto& tree = dataset_of(item.file).tree;
+  if (!tree.empty()) spec.command += " --tree " + shell_quote(tree);
+  spec.outputs.push_back({item_path(item.id, "count"), "count.json", OutputWhen::on_success, false, false});
+  if (process_.uses("slice")) {
+    spec.command += std::string(" --index ") + index_name;
+    spec.outputs.push_back({item_path(item.id, "index"), index_name, OutputWhen::on_success, false, false});
+  }
+}
+
+void Executor::make_process(TaskSpec& spec, const WorkItem& item, CommandTemplate::Values& values) {
+  spec.category = "processing";
+  fill_common(spec, item, description_.process, values);
+  const auto file = add_source(spec, item.file);
+  const auto first = std::to_string(item.range.first);
+  const auto last = std::to_string(item.range.last);
+  values["file"] = {file};
+  values["first"] = {first};
+  values["last"] = {last};
+  values["count"] = {std::to_string(item.range.count())};
+  values["output"] = {"partial"};
+  values["slice"] = {slice_name};
+  if (process_.uses("tool") || process_.uses("slice")) add_tool(spec, values);
+  spec.command = process_.fill(values);
+  if (process_.uses("slice")) {
+    std::string cut = std::string("./") + tool_name + " slice " + shell_quote(file) + " --first " + first + " --last " +
+                      last + " --output " + slice_name;
+    if (const auto& index = index_paths_[item.file]; !index.empty()) {
+      InputSpec input;
+      input.source = index;
+      input.remote = index_name;
+      spec.inputs.push_back(std::move(input));
+      cut += std::string(" --index ") + index_name;
+    }
+    spec.command = cut + " && { " + spec.command + "\n}";
+  }
+  spec.outputs.push_back({item_path(item.id, "partial"), "partial", OutputWhen::on_success, false, false});
+}
+
+void Executor::make_accumulate(TaskSpec& spec, const WorkItem& item, CommandTemplate::Values& values) {
+  const auto& phase = description_.accumulate;
+  spec.category = "accumulating";
+  fill_common(spec, item, phase, values);
+  auto& names = values["inputs"];
+  for (std::size_t i = 0; i < item.inputs.size(); ++i) {
+    InputSpec input;
+    input.source = partial_path(item.inputs[i]);
+    input.remote = "part-" + std::to_string(i);
+    input.cache = false;
+    names.push_back(input.remote);
+    spec.inputs.push_back(std::move(input));
+  }
+  values["output"] = {"merged"};
+  if (description_.planner.result_per_dataset) values["dataset"] = {planner_.dataset_name(item.group)};
+  if (phase.command.empty() || accumulate_.uses("tool")) add_tool(spec, values);
+  if (!phase.command.empty()) {
+    spec.command = accumulate_.fill(values);
+  } else {
+    spec.command = std::string("./") + tool_name + " accumulate --kind " + phase.builtin;
+    if (phase.builtin == "concat" && description_.skip_header) spec.command += " --skip-header";
+    spec.command += " merged";
+    for (const auto& name : names) spec.command += " " + name;
+  }
+  spec.outputs.push_back({item_path(item.id, "partial"), "merged", OutputWhen::on_success, false, false});
+}
+
+// The way of Coffea's executor (environments.md 5.4): the runner and the archive are cached inputs, unpacked once per
+// worker.
+std::string Executor::wrap_environment(TaskSpec& spec, const std::string& command) const {
+  if (description_.environment_file.empty()) return command;
+  InputSpec runner;
+  runner.source = options_.environment_tool;
+  runner.remote = "py_wrapper";
+  InputSpec archive;
+  archive.source = description_.environment_file;
+  archive.remote = "env_file";
+  spec.inputs.push_back(std::move(runner));
+  spec.inputs.push_back(std::move(archive));
+  const auto base = fs::path(description_.environment_file).filename().string();
+  return "./py_wrapper -e env_file -u \"$WORK_QUEUE_SANDBOX\"/" +
+         shell_quote(base + "-env-" + std::to_string(::getpid())) + " -- /bin/sh -c " + shell_quote(command);
+}
+
+// --- from finished tasks to facts ---
+
+void Executor::on_finished(TaskId task, const TaskOutcome& outcome, std::string_view stdout_text) {
+  const auto found = tasks_.find(task);
+  if (found == tasks_.end()) return;
+  const Running running = std::move(found->second);
+  tasks_.erase(found);
+  say_finished(task, running, outcome);
+  const bool ok = outcome.result == protocol::ResultCode::success && outcome.return_status == 0;
+  keep_trace(running, outcome, ok);
+  if (ok) return succeed(running, outcome, stdout_text);
+  const auto reason = failure_text(outcome, stdout_text);
+  if (outcome.result == protocol::ResultCode::resource_exhaustion) {
+    planner_.on_exhausted(running.item.id, reason);
+  } else {
+    planner_.on_failed(running.item.id, reason);
+  }
+}
+
+void Executor::succeed(const Running& running, const TaskOutcome& outcome, std::string_view stdout_text) {
+  const auto& item = running.item;
+  if (item.kind == ItemKind::preprocess) return count_done(running, stdout_text);
+  const auto path = item_path(item.id, "partial");
+  const double wall = static_cast<double>(outcome.execute_last.count()) * 1e-6;
+  const auto location = host_index(outcome.hostname);
+  std::optional<PartialId> partial;
+  if (item.kind == ItemKind::process) {
+    partial = planner_.on_processed(item.id, wall, static_cast<double>(outcome.measured.memory), location);
+  } else {
+    partial = planner_.on_accumulated(item.id, location);
+    drop_partials(item.inputs);
+  }
+  std::error_code error;
+  if (!partial) {
+    fs::remove(path, error);
+    return;
+  }
+  fs::rename(path, partial_path(*partial), error);
+  append_checkpoint(*partial);
+}
+
+void Executor::count_done(const Running& running, std::string_view stdout_text) {
+  const auto& item = running.item;
+  const auto path = item_path(item.id, "count");
+  const std::string written = fs::exists(path) ? read_text(path) : std::string(stdout_text);
+  const auto events = events_in_text(written);
+  std::error_code ignored;
+  fs::remove(path, ignored);
+  if (!events) {
+    planner_.on_failed(item.id, "the preprocessing command did not give a number of events: \"" +
+                                    std::string(trim(written).substr(0, 80)) + "\"");
+    return;
+  }
+  const auto index = item_path(item.id, "index");
+  const bool has_index = fs::exists(index);
+  const auto& source = sources_[item.file];
+  index_paths_[item.file] = has_index ? index : "";
+  if (!source.is_url) {
+    const auto what =
+        description_.preprocess.builtin + "|" + dataset_of(item.file).tree + "|" + description_.preprocess.command;
+    index_paths_[item.file] =
+        counts_.remember(source.location, what, {*events, description_.preprocess.builtin, ""}, has_index ? index : "");
+  }
+  planner_.on_counted(item.id, *events);
+}
+
+void Executor::stop() {
+  stopping_ = true;
+  planner_.stop_submitting();
+  pump();
+}
+
+// --- small things ---
+
+void Executor::keep_trace(const Running& running, const TaskOutcome& outcome, bool succeeded) {
+  if (traces_.size() >= max_traces) return;
+  TaskTrace trace;
+  trace.kind = running.item.kind;
+  trace.succeeded = succeeded;
+  trace.exhausted = outcome.result == protocol::ResultCode::resource_exhaustion;
+  trace.start = outcome.commit_end;
+  trace.end = outcome.commit_end + outcome.execute_last;
+  trace.events = running.item.kind == ItemKind::process ? running.item.range.count() : 0;
+  trace.memory_mb = static_cast<double>(outcome.measured.memory);
+  trace.cores = outcome.measured.cores;
+  trace.host = host_index(outcome.hostname);
+  traces_.push_back(trace);
+}
+
+std::uint32_t Executor::host_index(const std::string& host) {
+  const auto [found, fresh] = host_numbers_.emplace(host, static_cast<std::uint32_t>(hosts_.size()));
+  if (fresh) hosts_.push_back(host);
+  return found->second;
+}
+
+std::string Executor::partial_path(PartialId partial) const {
+  return options_.work_directory + "/result-" + std::to_string(partial.value());
+}
+
+std::string Executor::item_path(ItemId item, std::string_view kind) const {
+  return options_.work_directory + "/" + std::string(kind) + "-" + std::to_string(item.value());
+}
+
+const DatasetDescription& Executor::dataset_of(std::uint32_t file) const {
+  return description_.datasets[planner_.dataset_of(file)];
+}
+
+void Executor::drop_partials(const std::vector<PartialId>& partials) {
+  std::error_code ignored;
+  for (const auto partial : partials) fs::remove(partial_path(partial), ignored);
+}
+
+void Executor::say_submitted(TaskId task, const Running& running) {
+  say_(submitted_line(task, running.item, running.name));
+}
+
+void Executor::say_finished(TaskId task, const Running& running, const TaskOutcome& outcome) {
+  say_(finished_lines(task, running.item, running.name, outcome));
+}
+
+}  // namespace taskmill::manager::analysis

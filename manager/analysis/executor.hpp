@@ -1,0 +1,118 @@
+// Runs an analysis: turns work items of the Planner into tasks, and what became of the tasks into facts.
+//
+// The caller drives it: start() once, then on_finished() for every finished task and pump() whenever there may be room.
+// Partial results lie as files in `work_directory`; a merged one is removed at once. At the end write_results() puts
+// the result at its place together with its accounting (OUTPUT.events.json), which lists for every file the exact
+// events that are in the result, those that are missing, and why.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "manager/analysis/core/planner.hpp"
+#include "manager/analysis/count_cache.hpp"
+#include "manager/analysis/description/command_template.hpp"
+#include "manager/analysis/description/description.hpp"
+#include "manager/analysis/task_service.hpp"
+#include "manager/core/effects.hpp"
+
+namespace taskmill::manager::analysis {
+
+/// One finished attempt, kept for the report at the end.
+struct TaskTrace {
+  ItemKind kind{};
+  bool succeeded = false, exhausted = false;
+  WallTime start, end;
+  std::uint64_t events = 0;
+  double memory_mb = -1, cores = -1;
+  std::uint32_t host = 0;  ///< index into Executor::hosts()
+};
+
+struct ExecutorOptions {
+  std::string work_directory;
+  std::string analysis_tool;     ///< path of our static analysis_tool
+  std::string count_cache;       ///< directory; empty: the user's
+  std::string environment_tool;  ///< path of poncho_package_run, needed with environment_file
+  bool keep_partials = false;    ///< do not remove the work directory's files
+};
+
+class Executor {
+ public:
+  /// `say`: one line for the user (verbose output).
+  Executor(Description description, ExecutorOptions options, TaskService& service,
+           std::function<void(std::string)> say);
+
+  /// Prepares the work directory and takes over counts and checkpoints. Empty, or what is wrong.
+  std::string start();
+  /// Submits while there is room.
+  void pump();
+  void on_finished(TaskId task, const TaskOutcome& outcome, std::string_view stdout_text);
+  /// First Ctrl-C: waiting work is dropped, what runs is awaited, what is done is merged.
+  void stop();
+  [[nodiscard]] bool finished() const { return planner_.finished() && tasks_.empty(); }
+
+  /// Moves the result(s) to the output path and writes the accounting. Empty, or what is wrong.
+  std::string write_results();
+  /// Merges what is there now into `path` without disturbing the run (built-in accumulators only).
+  std::string write_snapshot(const std::string& path) const;
+
+  /// Categories this analysis uses: preprocessing, processing, accumulating.
+  [[nodiscard]] static std::vector<std::string> categories() { return {"preprocessing", "processing", "accumulating"}; }
+  [[nodiscard]] const Planner& planner() const { return planner_; }
+  [[nodiscard]] const Description& description() const { return description_; }
+  [[nodiscard]] const std::vector<TaskTrace>& traces() const { return traces_; }
+  [[nodiscard]] const std::vector<std::string>& hosts() const { return hosts_; }
+  [[nodiscard]] bool complete() const;  ///< every event is in the result
+
+ private:
+  struct Running {
+    WorkItem item;
+    std::string name;
+  };
+
+  void read_checkpoint();
+  void append_checkpoint(PartialId partial);
+  std::optional<TaskSpec> make_task(const WorkItem& item);
+  void fill_common(TaskSpec& spec, const WorkItem& item, const PhaseDescription& phase,
+                   CommandTemplate::Values& values);
+  void make_preprocess(TaskSpec& spec, const WorkItem& item, CommandTemplate::Values& values);
+  void make_process(TaskSpec& spec, const WorkItem& item, CommandTemplate::Values& values);
+  void make_accumulate(TaskSpec& spec, const WorkItem& item, CommandTemplate::Values& values);
+  std::string add_source(TaskSpec& spec, std::uint32_t file);
+  void add_tool(TaskSpec& spec, CommandTemplate::Values& values);
+  std::string wrap_environment(TaskSpec& spec, const std::string& command) const;
+  void say_submitted(TaskId task, const Running& running);
+  void say_finished(TaskId task, const Running& running, const TaskOutcome& outcome);
+  void succeed(const Running& running, const TaskOutcome& outcome, std::string_view stdout_text);
+  void count_done(const Running& running, std::string_view stdout_text);
+  void keep_trace(const Running& running, const TaskOutcome& outcome, bool succeeded);
+  std::uint32_t host_index(const std::string& host);
+  [[nodiscard]] std::string partial_path(PartialId partial) const;
+  [[nodiscard]] std::string item_path(ItemId item, std::string_view kind) const;
+  [[nodiscard]] const DatasetDescription& dataset_of(std::uint32_t file) const;
+  [[nodiscard]] std::string accounting_text() const;
+  void drop_partials(const std::vector<PartialId>& partials);
+
+  Description description_;
+  ExecutorOptions options_;
+  TaskService& service_;
+  std::function<void(std::string)> say_;
+  Planner planner_;
+  CountCache counts_;
+  CommandTemplate preprocess_, process_, accumulate_;
+  std::vector<SourceFile> sources_;       ///< by the planner's file index
+  std::vector<std::string> index_paths_;  ///< line index of each file, empty where there is none
+  std::unordered_map<TaskId, Running> tasks_;
+  std::vector<TaskTrace> traces_;
+  std::vector<std::string> hosts_;
+  std::unordered_map<std::string, std::uint32_t> host_numbers_;
+  std::map<ItemKind, std::uint64_t> submitted_;
+  std::vector<std::pair<std::string, PartialId>> restored_;  ///< partial results of an earlier run
+  bool stopping_ = false;
+};
+
+}  // namespace taskmill::manager::analysis
