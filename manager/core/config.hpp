@@ -95,6 +95,9 @@ struct Config {
   std::optional<Duration> unfittable_timeout;
   Duration large_task_warning{std::chrono::seconds(180)};
 
+  /// A local input checked (stat) within this time is not checked again for the next task that names it.
+  Duration file_check_interval{std::chrono::milliseconds(50)};
+
   // Data-aware placement.
   std::uint64_t affinity_min_bytes = 1U << 20;  ///< cached inputs below this do not influence placement
   int affinity_lookahead = 32;                  ///< ready tasks looked at for one that suits a freed worker

@@ -1,0 +1,71 @@
+// Why a task is not running, in a sentence or two.
+#include "manager/core/state.hpp"
+
+namespace taskmill::manager {
+
+Explanation State::explain(std::uint32_t task) {
+  const TaskRecord& record = tasks[task];
+  Explanation e{record.state, {}};
+  if (record.attempt != no_index) {
+    const Attempt& a = attempts[record.attempt];
+    const Worker& w = workers[a.worker];
+    e.text = a.state == AttemptState::retrieving ? "its outputs are being fetched from " : "it is at ";
+    e.text += w.hostname + " (" + w.address + ")";
+    if (a.state == AttemptState::running && !a.counted) e.text += ", sent ahead, waiting for room there";
+    return e;
+  }
+  if (record.state != TaskState::ready) {
+    e.text = "it is finished";
+    return e;
+  }
+  if (record.where == Where::delayed) {
+    e.text = "its minimum start time has not come";
+    return e;
+  }
+  if (record.where == Where::files) {
+    e.text = "its input files are being looked at";
+    return e;
+  }
+  if (config.wait_for_workers > 0) {
+    e.text = "dispatch begins when " + std::to_string(config.wait_for_workers) + " workers are connected; there are " +
+             std::to_string(connected_workers);
+    return e;
+  }
+  if (connected_workers == 0) {
+    e.text = "no worker is connected";
+    return e;
+  }
+  const Shape& shape = ready[record.shape];
+  if (category_full(record.shape)) {
+    e.text = "its category " + category_of(record).name() + " already runs as many tasks as it may";
+    return e;
+  }
+  std::size_t accepting = 0;
+  std::size_t featured = 0;
+  std::size_t large = 0;
+  for (std::uint32_t i = 0; i < workers.end(); ++i) {
+    if (!workers.alive(i) || !accepts(workers[i])) continue;
+    ++accepting;
+    if (!has_features(workers[i], shape.key.features)) continue;
+    ++featured;
+    const Box box = compute_box(shape, workers[i].largest, rules(workers[i]), {});
+    if (fits_idle(box, shape.key.coprocess ? workers[i].coprocess_total : workers[i].total)) ++large;
+  }
+  const std::string need = resources_json(waiting_label(record));
+  if (accepting == 0) {
+    e.text = "no connected worker takes tasks now: they are blocked, draining, busy sending or have not reported resources";
+  } else if (featured == 0) {
+    e.text = "no worker has the features it asks for:";
+    for (const auto& feature : feature_sets[shape.key.features]) e.text += " " + feature;
+  } else if (large == 0) {
+    e.text = "no connected worker is large enough for " + need + "; the largest has " + resources_json(largest);
+  } else {
+    e.text = "it waits for room: " + std::to_string(large) + " workers are large enough for " + need + ", all are busy";
+    const std::uint32_t head = ready.head(record.shape);
+    if (head != task && head != no_index)
+      e.text += "; task " + std::to_string(tasks[head].id.value()) + " of the same kind comes first";
+  }
+  return e;
+}
+
+}  // namespace taskmill::manager
