@@ -43,7 +43,8 @@ void draw_axes(std::string& svg, const Frame& frame) {
   print(svg, "<path d=\"M%.1f %.1fV%.1fH%.1f\" fill=\"none\" stroke=\"#333\"/>\n", frame.left, frame.top, frame.bottom,
         frame.right);
   for (double gev = low_gev; gev <= high_gev; gev += 10) {
-    print(svg, "<path d=\"M%.1f %.1fv6\" stroke=\"#333\"/><text x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">%.0f</text>\n",
+    print(svg,
+          "<path d=\"M%.1f %.1fv6\" stroke=\"#333\"/><text x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">%.0f</text>\n",
           frame.x(gev), frame.bottom, frame.x(gev), frame.bottom + 22, gev);
   }
   const double step = nice_step(frame.count_max, 6);
@@ -115,8 +116,10 @@ std::string svg_plot(const Histogram& histogram, const std::string& title) {
         "<text x=\"%.1f\" y=\"%.1f\" fill=\"#b03030\">peak at %.1f GeV</text>\n",
         frame.x(peak), frame.bottom, frame.top, frame.x(peak) + 8, frame.top + 14, peak);
   svg += "<text x=\"80\" y=\"34\" font-size=\"19\">" + title + "</text>\n";
-  print(svg, "<text x=\"860\" y=\"34\" text-anchor=\"end\" fill=\"#666\">%llu pairs, CMS Open Data, Run2011A</text>\n</svg>\n",
-        static_cast<unsigned long long>(histogram.entries()));
+  print(
+      svg,
+      "<text x=\"860\" y=\"34\" text-anchor=\"end\" fill=\"#666\">%llu pairs, CMS Open Data, Run2011A</text>\n</svg>\n",
+      static_cast<unsigned long long>(histogram.entries()));
   return svg;
 }
 

@@ -87,5 +87,6 @@ int main(int argc, char** argv) {
             << sum.events << " events, " << sum.entries() << " pairs of opposite charge between " << zpeak::low_gev
             << " and " << zpeak::high_gev << " GeV\n";
   std::printf("peak at %.1f GeV (the Z boson: 91.2 GeV)\n", sum.peak_gev());
-  return write_file(options.svg, zpeak::svg_plot(sum, options.title)) && write_file(options.json, sum.to_json()) ? 0 : 1;
+  return write_file(options.svg, zpeak::svg_plot(sum, options.title)) && write_file(options.json, sum.to_json()) ? 0
+                                                                                                                 : 1;
 }

@@ -38,7 +38,8 @@ template <class Bans>
 void report_calls(const SourceFile& file, const Bans& bans) {
   for (const auto& ban : bans) {
     const std::regex pattern(ban.pattern);
-    for (auto it = std::sregex_iterator(file.code.begin(), file.code.end(), pattern); it != std::sregex_iterator(); ++it) {
+    for (auto it = std::sregex_iterator(file.code.begin(), file.code.end(), pattern); it != std::sregex_iterator();
+         ++it) {
       ADD_FAILURE() << at(file, static_cast<std::size_t>(it->position())) << it->str() << ": " << ban.why;
     }
   }
@@ -47,10 +48,11 @@ void report_calls(const SourceFile& file, const Bans& bans) {
 /// Calls of system functions from the name to the closing semicolon. Names that a class may use for its own
 /// members count only when written with the global qualifier, as all our system calls are.
 std::vector<std::pair<std::size_t, std::string>> calls_of(const SourceFile& file, const std::string& qualified,
-                                                         const std::string& anywhere) {
+                                                          const std::string& anywhere) {
   std::vector<std::pair<std::size_t, std::string>> found;
   const std::regex pattern("(^|[^\\w.>:])(::(" + qualified + ")|(::)?(" + anywhere + "))\\(");
-  for (auto it = std::sregex_iterator(file.code.begin(), file.code.end(), pattern); it != std::sregex_iterator(); ++it) {
+  for (auto it = std::sregex_iterator(file.code.begin(), file.code.end(), pattern); it != std::sregex_iterator();
+       ++it) {
     const auto start = static_cast<std::size_t>(it->position());
     found.emplace_back(start, file.code.substr(start, file.code.find(';', start) - start));
   }
@@ -85,7 +87,8 @@ std::map<std::string, std::size_t> measure_long_ones() {
     if (const auto lines = lines_of(file.text).size(); lines > file_limit) too_long[file.path] = lines;
     if (!is_product(file)) continue;
     for (const auto& function : functions_of(file)) {
-      if (function.length > function_limit) too_long[file.path + ":" + function_name(function.first_line)] = function.length;
+      if (function.length > function_limit)
+        too_long[file.path + ":" + function_name(function.first_line)] = function.length;
     }
   }
   return too_long;
@@ -140,8 +143,8 @@ TEST(Habits, EveryDescriptorIsCloseOnExec) {
   for (const auto& file : sources()) {
     if (!is_product(file)) continue;
     for (const auto& [offset, call] : calls_of(file, "open|socket",
-                                              "openat|accept4|pipe2|memfd_create|epoll_create1|eventfd|timerfd_create|"
-                                              "signalfd|inotify_init1|socketpair|mkostemp")) {
+                                               "openat|accept4|pipe2|memfd_create|epoll_create1|eventfd|timerfd_create|"
+                                               "signalfd|inotify_init1|socketpair|mkostemp")) {
       const bool has_flags = call.find("CLOEXEC") != std::string::npos || call.find("flags") != std::string::npos;
       EXPECT_TRUE(has_flags) << at(file, offset) << "without CLOEXEC a task inherits it:" << call;
     }
@@ -151,7 +154,8 @@ TEST(Habits, EveryDescriptorIsCloseOnExec) {
 TEST(Habits, HeadersSayWhatTheyAreAndGuardThemselves) {
   for (const auto& file : sources()) {
     if (!file.path.ends_with(".hpp")) continue;
-    EXPECT_TRUE(file.text.starts_with("//")) << file.path << ":1: begin with two to ten lines: what this is, how to use it";
+    EXPECT_TRUE(file.text.starts_with("//"))
+        << file.path << ":1: begin with two to ten lines: what this is, how to use it";
     const auto first_code = file.code.find_first_not_of(" \n");
     ASSERT_NE(first_code, std::string::npos) << file.path;
     EXPECT_TRUE(file.code.substr(first_code).starts_with("#pragma once"))
@@ -176,9 +180,10 @@ TEST(Habits, FilesAndFunctionsOnlyGetShorter) {
 }
 
 TEST(Habits, NothingNamesAParticularMachine) {
-  static const std::regex pattern(R"((^|[^\w.])/(work|home/\w+|root)/(main|shared|\w*checkout|\.pyenv)|/tmp/taskmill/)");
-  const std::vector<std::string_view> endings = {".hpp", ".cpp", ".c", ".md", ".txt", ".py", ".sh", ".json", ".proto", "run",
-                                                 "bootstrap"};
+  static const std::regex pattern(
+      R"((^|[^\w.])/(work|home/\w+|root)/(main|shared|\w*checkout|\.pyenv)|/tmp/taskmill/)");
+  const std::vector<std::string_view> endings = {".hpp", ".cpp",  ".c",     ".md", ".txt",     ".py",
+                                                 ".sh",  ".json", ".proto", "run", "bootstrap"};
   for (const auto& file : load_sources(endings)) {
     if (file.path == "tests/tidy/habits_test.cpp") continue;
     std::smatch match;
@@ -199,7 +204,10 @@ TEST(SourceTree, BlanksCommentsAndLiteralsButKeepsLines) {
 }
 
 TEST(SourceTree, FindsFunctionsAndTheirLengths) {
-  SourceFile file{"x.cpp", "namespace a {\nint f(int x,\n      int y) {\n  return x;\n}\nstruct S {\n  int a;\n};\nint g() { return 1; }\n}\n", {}};
+  SourceFile file{"x.cpp",
+                  "namespace a {\nint f(int x,\n      int y) {\n  return x;\n}\nstruct S {\n  int a;\n};\nint g() { "
+                  "return 1; }\n}\n",
+                  {}};
   file.code = blank_comments_and_literals(file.text);
   const auto functions = functions_of(file);
   ASSERT_EQ(functions.size(), 1U);

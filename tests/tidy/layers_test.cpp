@@ -32,16 +32,35 @@ struct Ban {
 
 // Ring 0 computes. What could touch the world, take the time or make randomness is not even visible there.
 constexpr std::array<Ban, 30> ring_0_bans = {{
-    {"boost/asio", "no I/O in ring 0"},     {"boost/beast", "no I/O in ring 0"},  {"boost/process", "no processes"},
-    {"sys/", "no system calls in ring 0"},  {"unistd.h", "no system calls"},      {"fcntl.h", "no system calls"},
-    {"poll.h", "no system calls"},          {"signal.h", "no system calls"},      {"csignal", "no signals"},
-    {"netinet/", "no sockets"},             {"arpa/", "no sockets"},              {"netdb.h", "no sockets"},
-    {"dirent.h", "no files"},               {"fstream", "no files"},              {"filesystem", "no files"},
-    {"iostream", "no output"},              {"cstdio", "no output"},              {"thread", "no threads"},
-    {"mutex", "no threads"},                {"condition_variable", "no threads"}, {"future", "no threads"},
-    {"atomic", "no threads"},               {"random", "use common/base/random"}, {"ctime", "time is handed in"},
-    {"time.h", "time is handed in"},        {"spdlog/", "only in programs"},      {"CLI/", "only in programs"},
-    {"nlohmann/", "only in programs"},      {"openssl/rand.h", "seeds are handed in"},
+    {"boost/asio", "no I/O in ring 0"},
+    {"boost/beast", "no I/O in ring 0"},
+    {"boost/process", "no processes"},
+    {"sys/", "no system calls in ring 0"},
+    {"unistd.h", "no system calls"},
+    {"fcntl.h", "no system calls"},
+    {"poll.h", "no system calls"},
+    {"signal.h", "no system calls"},
+    {"csignal", "no signals"},
+    {"netinet/", "no sockets"},
+    {"arpa/", "no sockets"},
+    {"netdb.h", "no sockets"},
+    {"dirent.h", "no files"},
+    {"fstream", "no files"},
+    {"filesystem", "no files"},
+    {"iostream", "no output"},
+    {"cstdio", "no output"},
+    {"thread", "no threads"},
+    {"mutex", "no threads"},
+    {"condition_variable", "no threads"},
+    {"future", "no threads"},
+    {"atomic", "no threads"},
+    {"random", "use common/base/random"},
+    {"ctime", "time is handed in"},
+    {"time.h", "time is handed in"},
+    {"spdlog/", "only in programs"},
+    {"CLI/", "only in programs"},
+    {"nlohmann/", "only in programs"},
+    {"openssl/rand.h", "seeds are handed in"},
     {"openssl/ssl.h", "no TLS"},
 }};
 constexpr std::array<Ban, 4> ring_1_bans = {{
@@ -99,7 +118,8 @@ TEST(Layers, QuotedIncludesStartAtTheRootAndExist) {
     for (const auto& include : includes_of(file)) {
       if (!include.quoted || is_generated(include.name)) continue;
       EXPECT_TRUE(std::filesystem::exists(root / include.name))
-          << at(file, include.line) << "no \"" << include.name << "\" below the root; includes are written from the root";
+          << at(file, include.line) << "no \"" << include.name
+          << "\" below the root; includes are written from the root";
     }
   }
 }

@@ -54,7 +54,9 @@ class Blanker {
     }
   }
   void advance() { ++at_; }
-  [[nodiscard]] bool follows_digit() const { return at_ > 0 && std::isxdigit(static_cast<unsigned char>(in_[at_ - 1])); }
+  [[nodiscard]] bool follows_digit() const {
+    return at_ > 0 && std::isxdigit(static_cast<unsigned char>(in_[at_ - 1]));
+  }
   void blank_until(std::string_view end, std::size_t included) {
     const auto found = in_.find(end, at_ + 2);
     blank_to(found == std::string_view::npos ? in_.size() : found + included);
@@ -92,7 +94,8 @@ std::vector<SourceFile> load_sources(const std::vector<std::string_view>& ending
       continue;
     }
     if (!entry.is_regular_file()) continue;
-    const bool wanted = std::any_of(endings.begin(), endings.end(), [&](auto ending) { return path.ends_with(ending); });
+    const bool wanted =
+        std::any_of(endings.begin(), endings.end(), [&](auto ending) { return path.ends_with(ending); });
     if (!wanted) continue;
     SourceFile file{path, read_all(entry.path()), {}};
     file.code = blank_comments_and_literals(file.text);
@@ -114,7 +117,8 @@ std::vector<std::string_view> lines_of(std::string_view text) {
 }
 
 std::size_t line_of(std::string_view text, std::size_t offset) {
-  return 1 + static_cast<std::size_t>(std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(offset), '\n'));
+  return 1 +
+         static_cast<std::size_t>(std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(offset), '\n'));
 }
 
 std::vector<Include> includes_of(const SourceFile& file) {
@@ -144,8 +148,8 @@ std::vector<Function> functions_of(const SourceFile& file) {
       if (line.ends_with(';')) statement = 0;
       if (!line.ends_with('{') || statement == 0) continue;
       const auto first = lines_of(file.text)[statement - 1];
-      const bool other = std::any_of(not_functions.begin(), not_functions.end(),
-                                     [&](auto word) { return first.starts_with(word); });
+      const bool other =
+          std::any_of(not_functions.begin(), not_functions.end(), [&](auto word) { return first.starts_with(word); });
       if (!other && first.find('(') != std::string_view::npos) {
         found.push_back({std::string(first), statement, 0});
         open = statement;
@@ -161,10 +165,22 @@ std::vector<Function> functions_of(const SourceFile& file) {
 
 int ring_of(std::string_view path) {
   static constexpr std::array<std::pair<std::string_view, int>, 16> folders = {{
-      {"common/base/", 0},  {"protocol/", 0},        {"common/os/", 1},    {"common/measure/", 1},
-      {"common/archive/", 1}, {"worker/host/", 1},   {"common/aio/", 2},   {"common/catalog/", 2},
-      {"manager/api/", 2},  {"manager/app/", 3},     {"worker/app/", 3},   {"tools/", 3},
-      {"examples/", 3},     {"bench/", 3},           {"tests/", 3},        {"python/", 3},
+      {"common/base/", 0},
+      {"protocol/", 0},
+      {"common/os/", 1},
+      {"common/measure/", 1},
+      {"common/archive/", 1},
+      {"worker/host/", 1},
+      {"common/aio/", 2},
+      {"common/catalog/", 2},
+      {"manager/api/", 2},
+      {"manager/app/", 3},
+      {"worker/app/", 3},
+      {"tools/", 3},
+      {"examples/", 3},
+      {"bench/", 3},
+      {"tests/", 3},
+      {"python/", 3},
   }};
   if (path.starts_with("tests/") || path.starts_with("bench/")) return 3;
   if (has_component(path, "core")) return 0;
