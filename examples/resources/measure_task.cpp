@@ -20,7 +20,7 @@ extern char** environ;
 namespace {
 
 using namespace taskmill;
-using namespace std::chrono_literals;
+using std::chrono_literals::operator""ms;
 
 Time now() { return Time{std::chrono::duration_cast<Duration>(std::chrono::steady_clock::now().time_since_epoch())}; }
 

@@ -36,7 +36,8 @@ namespace taskmill::monitor {
 
 namespace {
 
-using namespace std::chrono_literals;
+using std::chrono_literals::operator""ms;
+using std::chrono_literals::operator""s;
 constexpr int forwarded[] = {SIGINT, SIGQUIT, SIGTERM, SIGABRT, SIGALRM, SIGHUP, SIGUSR1, SIGUSR2};
 constexpr Duration term_grace = 500ms;
 constexpr Duration disk_patience = 1s;
