@@ -64,6 +64,11 @@ def old_manager_old_worker_password_catalog(lab):
     run_workload(lab, "old", ["old"], password=True, catalog="old")
 
 
+@case
+def old_manager_old_worker_new_catalog(lab):
+    run_workload(lab, "old", ["old"], catalog="new")
+
+
 # --- our manager, old workers ----------------------------------------------------------------------------------
 
 
