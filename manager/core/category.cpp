@@ -144,6 +144,8 @@ Resources Category::max_label(Label label, const Resources& request, const Resou
   } else if (bucketing()) {
     a = overridden(a, prediction);
   }
+  // After the second exhaustion the caller names the size of the largest worker: the last step of the ladder.
+  if (label == Label::max && !bucketing() && mode != AllocationMode::fixed) a = overridden(a, prediction);
   a = overridden(a, settings_.max);
   if (learned() && label == Label::first && (by_waste || mode == AllocationMode::max)) a = overridden(a, now);
   return overridden(a, request);

@@ -301,16 +301,18 @@ void State::after_exhaustion(std::uint32_t task, const Measurement& measured, co
   bool at_end = false;
   for (std::size_t i = 0; i < 4; ++i) at_end = at_end || (broken[i] > -1 && most[i] > 0 && given[i] >= most[i]);
   if (!measured.known() && record.label == Label::max) at_end = true;
-  const bool stuck = record.label == Label::max && !category.bucketing() &&
-                     compute_box(ready[record.shape], to_box(largest), rules(Worker{}), {}) == to_box(allocated);
-  if (!category.may_grow(measured, spec_of(record)->resources()) || at_end || stuck) {
+  if (!category.may_grow(measured, spec_of(record)->resources()) || at_end) {
     if (message.empty()) message = "it used more than the resources it was given";
     finish(task, ResultCode::resource_exhaustion, std::move(message));
     return;
   }
   if (config.transactions) record_task_end(task, "RETRIEVED", history.outcome);
   Resources prediction;
-  if (category.bucketing()) prediction = category.predict_retry(measured, history.shown, random);
+  if (category.bucketing()) {
+    prediction = category.predict_retry(measured, history.shown, random);
+  } else if (record.label == Label::max) {
+    prediction = largest;  // the second time: all of the largest worker
+  }
   set_shape(task, Label::max, prediction);
   requeue(task, RequeueReason::exhausted);
 }

@@ -38,9 +38,9 @@ void State::arm_slow_watch(std::uint32_t index) {
   const auto copy_after = copy_threshold(category);
   if (!abort_after && !copy_after) return;
   Duration least = abort_after && copy_after ? std::min(*abort_after, *copy_after) : abort_after ? *abort_after : *copy_after;
+  // A first look soon enough; watch_slow() then sets exact reminders while something can still become due.
   category.watch_armed = true;
-  timers.add({std::max(attempts[category.running_head].started + least, now.time + std::chrono::milliseconds(1)),
-              TimerKind::slow_tasks, index, 0});
+  timers.add({now.time + std::max(least / 4, Duration(1000)), TimerKind::slow_tasks, index, 0});
 }
 
 void State::watch_slow(std::uint32_t index) {
@@ -88,10 +88,7 @@ void State::watch_slow(std::uint32_t index) {
     if (!attempts.alive(i) || attempts[i].state != AttemptState::running) continue;
     if (!start_copy(i)) remind(now.time + retry_copy);
   }
-  if (category.running_head == no_index || !next) {
-    arm_slow_watch(index);
-    return;
-  }
+  if (category.running_head == no_index || !next) return;
   category.watch_armed = true;
   timers.add({std::max(*next, now.time + std::chrono::milliseconds(1)), TimerKind::slow_tasks, index, 0});
 }
