@@ -1,0 +1,85 @@
+// Chunks on disk, compressed, by digest; on the manager's side to send from, on the worker's to build the
+// next version of an environment from.
+//
+//   <root>/<random>.pack   records: digest (32), plain length (4), stored length (4), zstd data
+//   <root>/<stream>.index  ChunkIndex of a stream whose chunks were all stored once
+//
+// Packs are immutable once they have their name, so several processes may share the directory; each sees
+// what was there when it opened or refreshed. Above max_bytes the packs used longest ago are removed; their
+// chunks count as absent. Every chunk is verified against its digest when it is read.
+//
+// One object serves one thread at a time.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <unordered_map>
+
+#include "common/archive/chunk_index.hpp"
+#include "common/archive/chunker.hpp"
+
+namespace taskmill::archive {
+
+struct ChunkStoreOptions {
+  std::uint64_t max_bytes = 0;  ///< of packs; 0: no limit
+  int level = 3;                ///< of zstd
+  int threads = 2;              ///< that compress
+  ChunkSizes sizes;
+};
+
+struct TransferCount {
+  std::uint64_t chunks_new = 0;
+  std::uint64_t chunks_known = 0;
+  std::uint64_t bytes_on_wire = 0;
+  std::uint64_t bytes_plain = 0;
+};
+
+class ChunkStore {
+ public:
+  static Expected<std::unique_ptr<ChunkStore>> open(const std::string& root, ChunkStoreOptions options);
+  ~ChunkStore();
+  ChunkStore(const ChunkStore&) = delete;
+  ChunkStore& operator=(const ChunkStore&) = delete;
+
+  /// Cuts an archive of any compression (its plain stream) into chunks, stores the new ones and the index.
+  Expected<ChunkIndex> ingest(ByteSource& archive);
+
+  /// What a peer that has `base` (nullptr: nothing) needs for `target`: the delta and the new chunks, each
+  /// once, in the order of the stream.
+  Expected<TransferCount> send(const ChunkIndex* base, const ChunkIndex& target, ByteSink& to);
+  /// The other end: reads such a stream, keeps its chunks, gives the plain stream to `plain` while it
+  /// arrives, and closes it. Fails when a chunk of the base is gone (ask for everything then: base nullptr).
+  Expected<TransferCount> receive(ByteSource& from, ByteSink& plain);
+
+  /// The plain stream of an index, all of whose chunks are here.
+  Status restore(const ChunkIndex& index, ByteSink& plain);
+
+  [[nodiscard]] std::optional<ChunkIndex> find_index(const Digest& stream) const;
+  /// True when every chunk is here.
+  [[nodiscard]] bool has_all(const ChunkIndex& index) const;
+  [[nodiscard]] std::vector<Digest> streams() const;
+  [[nodiscard]] std::uint64_t used_bytes() const;
+  /// Looks for packs that others wrote.
+  Status refresh();
+
+ private:
+  struct Pack;
+  struct Place;
+  class PackWriter;
+  ChunkStore(std::string root, ChunkStoreOptions options);
+  Status scan(const std::string& name);
+  Status evict();
+  Expected<std::string> stored(const Place& place) const;
+  Expected<std::string> plain_of(const ChunkRef& ref);
+  Status store_batch(std::vector<std::string>& batch, PackWriter& writer, ChunkIndex& index);
+  Status save_index(const ChunkIndex& index) const;
+  Expected<TransferCount> receive_steps(class FrameReader& reader, const IndexDelta& delta, const ChunkIndex* base, ByteSink& plain);
+
+  std::string root_;
+  os::UniqueFd root_fd_;
+  ChunkStoreOptions options_;
+  std::vector<std::unique_ptr<Pack>> packs_;
+  std::unordered_map<Digest, Place, DigestHash> places_;
+};
+
+}  // namespace taskmill::archive
