@@ -107,7 +107,7 @@ TEST(Habits, RingZeroTakesNoTimeNoRandomnessAndTouchesNothing) {
       {"(^|[^\\w.>:])::(open|read|write|close|socket|connect|stat|unlink|mkdir)\\(", "no system calls"},
       {"\\bstd::(cout|cerr|ifstream|ofstream|filesystem)\\b", "no files, no output"},
       {"\\b(clock_gettime|gettimeofday|time)\\s*\\(\\s*(NULL|nullptr|CLOCK)", "time is an argument"},
-      {"\\bsetlocale\\b", "no locale"},
+      {"\\bsetlocale\\b|\\blocaltime", "no locale, no time zone of the machine"},
       {"\\bstd::(stoi|stol|stoll|stoul|stoull|stod)\\b", "throws on peer input; use common/base/text"},
       {"\\batoi\\b|\\batoll?\\b|\\bsscanf\\b", "hides errors; use common/base/text"},
   }};

@@ -164,7 +164,7 @@ std::vector<Function> functions_of(const SourceFile& file) {
 }
 
 int ring_of(std::string_view path) {
-  static constexpr std::array<std::pair<std::string_view, int>, 16> folders = {{
+  static constexpr std::array<std::pair<std::string_view, int>, 17> folders = {{
       {"common/base/", 0},
       {"protocol/", 0},
       {"common/os/", 1},
@@ -174,6 +174,7 @@ int ring_of(std::string_view path) {
       {"common/aio/", 2},
       {"common/catalog/", 2},
       {"manager/api/", 2},
+      {"manager/analysis/", 3},
       {"manager/app/", 3},
       {"worker/app/", 3},
       {"tools/", 3},
