@@ -112,6 +112,12 @@ bool DiskMeter::step(std::size_t entries) {
   return false;
 }
 
+void DiskMeter::restart() {
+  if (open_) ::closedir(open_);
+  open_ = nullptr;
+  in_round_ = false;
+}
+
 DiskUsage DiskMeter::finish_round() {
   while (!step()) {
   }

@@ -46,6 +46,8 @@ class DiskMeter {
 
   /// Looks at no more than `entries` files; true when that completed a round (the next step begins a new one).
   bool step(std::size_t entries = 2000);
+  /// The next step begins a new round, whatever the present one has seen.
+  void restart();
   /// Steps until a round is complete.
   DiskUsage finish_round();
   [[nodiscard]] DiskUsage usage() const;

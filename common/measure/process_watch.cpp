@@ -22,14 +22,14 @@ namespace {
 constexpr std::uint64_t first_mark = std::uint64_t{1} << 50;
 constexpr std::uint64_t last_mark = std::uint64_t{1} << 62;
 
+}  // namespace
+
 TaskMark mark_of(pid_t pid) {
   rlimit limit{};
   if (::prlimit(pid, RLIMIT_RTTIME, nullptr, &limit) != 0) return {};
   if (limit.rlim_cur < first_mark || limit.rlim_cur > last_mark) return {};
   return {limit.rlim_cur};
 }
-
-}  // namespace
 
 ScopedTaskMark::ScopedTaskMark(TaskMark mark) {
   if (mark.value == 0 || ::getrlimit(RLIMIT_RTTIME, &before_) != 0) return;

@@ -10,6 +10,8 @@
 
 namespace taskmill::measure {
 
+/// The mark a process carries; value 0 when it carries none or may not be asked.
+TaskMark mark_of(pid_t pid);
 /// Puts the mark on a running process (its later children inherit it). False when that is not allowed.
 bool apply_mark(pid_t pid, TaskMark mark);
 

@@ -205,7 +205,10 @@ Time TaskMeter::start(pid_t pid, Time now) {
   s.started = s.sampled = now;
   s.watch.roots.insert(pid);
   s.watch.children.erase(pid);
-  apply_mark(pid, s.mark);
+  if (const auto spawned_with = mark_of(pid); s.watch.is_ours(spawned_with))
+    s.mark = spawned_with;
+  else
+    apply_mark(pid, s.mark);
   if (s.options.cgroup) (void)s.options.cgroup->add(pid);
   sample(now);
   return now + s.options.first_sample;
@@ -258,6 +261,8 @@ std::optional<Exceeded> TaskMeter::exceeded() const {
     if (e.enforced) return e;
   return std::nullopt;
 }
+
+const std::vector<Exceeded>& TaskMeter::all_exceeded() const { return state_->exceeded; }
 
 const Usage& TaskMeter::usage() const { return state_->accounting.usage(); }
 

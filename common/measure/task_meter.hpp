@@ -115,7 +115,8 @@ class TaskMeter {
   TaskMeter& operator=(TaskMeter&&) noexcept;
 
   [[nodiscard]] TaskMark mark() const;
-  /// The first process runs. Marks it if it was not spawned under a ScopedTaskMark. Returns when to sample.
+  /// The first process runs. If it was spawned under a mark of this watch, that mark is adopted; otherwise it is marked
+  /// now. Returns when to sample.
   Time start(pid_t pid, Time now);
   /// Looks at the tree; returns when to look again.
   Time sample(Time now);
@@ -128,6 +129,8 @@ class TaskMeter {
 
   /// First enforced limit that was passed, if any.
   [[nodiscard]] std::optional<Exceeded> exceeded() const;
+  /// All limits passed so far, also those that are only told.
+  [[nodiscard]] const std::vector<Exceeded>& all_exceeded() const;
   [[nodiscard]] const Usage& usage() const;
   /// Everything so far (also while running: time line and snapshots).
   [[nodiscard]] Measurement so_far(Time now) const;
