@@ -33,16 +33,21 @@ struct Leave {
   std::string reason;
 };
 
+struct CacheRemoval {
+  std::string name;
+  bool heavy = false;  ///< large enough to be deleted in the background
+};
+
 struct Effects {
   std::string lines;                    ///< to the manager, between any two items
-  std::vector<ReplyPart> reply;         ///< answer to the oldest send_results
-  std::vector<TaskKey> start;           ///< prepare the sandbox, then run
   std::vector<TaskKey> terminate;       ///< SIGTERM to everything the task started
   std::vector<TaskKey> kill;            ///< SIGKILL to everything the task started
   std::vector<TaskKey> discard;         ///< sandbox and output are not needed any more
-  std::vector<FetchOrder> fetch;
   std::vector<std::uint64_t> cancel_fetch;
-  std::vector<std::string> remove;      ///< cache names to delete
+  std::vector<CacheRemoval> remove;     ///< objects to delete from the cache
+  std::vector<FetchOrder> fetch;
+  std::vector<TaskKey> start;           ///< prepare the sandbox, then run
+  std::vector<ReplyPart> reply;         ///< answer to the oldest send_results
   std::optional<Leave> leave;           ///< end the session after sending `lines`
 
   void clear();

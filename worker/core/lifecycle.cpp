@@ -53,6 +53,10 @@ void Lifecycle::on_session_ended(SessionEnd end, Time now) {
     stop_reason_ = "the manager ordered the worker to exit";
     return;
   }
+  if (end == SessionEnd::other_version) {
+    next_ = now;
+    return;
+  }
   if (config_.single_shot && end != SessionEnd::refused) {
     stop_reason_ = "single shot";
     return;

@@ -25,7 +25,15 @@ struct LifecycleConfig {
 };
 
 /// How a session ended, as far as the next step depends on it.
-enum class SessionEnd : unsigned char { lost, released, idle, exit_ordered, refused, stopped };
+enum class SessionEnd : unsigned char {
+  lost,          ///< the manager went away, or broke the rules
+  released,      ///< it told us to look elsewhere
+  idle,          ///< it had no work
+  exit_ordered,
+  refused,       ///< password, TLS, or closed without a word: as if it had not been there
+  other_version, ///< the same manager is to be tried at once with another protocol version
+  stopped,       ///< our own end
+};
 
 class Lifecycle {
  public:

@@ -7,6 +7,12 @@
 #include "worker/core/machine.hpp"
 
 namespace taskmill::worker {
+namespace {
+
+/// Deleting a large file takes the file system some milliseconds.
+constexpr std::uint64_t heavy_object = 16U << 20;
+
+}  // namespace
 
 void Machine::on_stored(std::string_view name, bool directory, unsigned mode, std::uint64_t size, std::uint64_t entries,
                         Time now) {
@@ -41,8 +47,8 @@ void Machine::on_unlink(std::string_view name, Time now, Effects& effects) {
     std::erase(fetch_queue_, std::string(name));
     fetch_done(*entry, false, "removed while it was being fetched", now, effects);
   }
+  effects.remove.push_back({std::string(name), entry->directory || entry->size > heavy_object});
   cache_.erase(name);
-  effects.remove.emplace_back(name);
 }
 
 void Machine::start_fetch(const std::string& name, CacheEntry& entry, Time now, Effects& effects) {

@@ -276,7 +276,7 @@ void Machine::on_exited(TaskKey key, TaskExit exit, Now now, Effects& effects) {
 // here with it go back: they are sent again together with a fresh copy.
 void Machine::refuse_users_of(const std::string& name, Effects& effects) {
   if (!cache_.erase(name)) return;
-  effects.remove.push_back(name);
+  effects.remove.push_back({name, true});
   if (version_ < 10) {
     leave(SessionEnd::lost, "a task has changed the cached file '" + name + "', and a manager of version 9 cannot be told", effects);
     return;

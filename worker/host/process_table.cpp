@@ -2,6 +2,7 @@
 
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -28,7 +29,7 @@ Result<Started> ProcessTable::start(Owner owner, const os::SpawnPlan& plan) {
     if (!pid) return pid.error();
     started.pid = *pid;
   }
-  by_owner_[owner] = {started.pid, mark};
+  by_owner_[owner] = {started.pid, mark, false};
   by_pid_[started.pid] = owner;
   by_mark_[mark.value] = owner;
   auto pidfd = os::open_pidfd(started.pid);
@@ -48,7 +49,7 @@ Result<Started> ProcessTable::start(Owner owner, const os::SpawnPlan& plan) {
 }
 
 void ProcessTable::signal(Owner owner, int number) {
-  if (const auto first = by_owner_.find(owner); first != by_owner_.end()) {
+  if (const auto first = by_owner_.find(owner); first != by_owner_.end() && !first->second.ended) {
     // Descendants in other sessions first: once their parents are gone they are found only through their marks.
     for (const pid_t pid : os::descendants_of(first->second.pid)) ::kill(pid, number);
     ::kill(-first->second.pid, number);
@@ -61,17 +62,25 @@ void ProcessTable::signal(Owner owner, int number) {
 os::Reaped ProcessTable::end(Owner owner) {
   const auto at = by_owner_.find(owner);
   if (at == by_owner_.end()) return {};
-  const First first = at->second;
+  First& first = at->second;
   // The zombie still holds pid and group id, so this reaches exactly its group.
   ::kill(-first.pid, SIGKILL);
   auto reaped = os::reap(first.pid);
-  by_owner_.erase(at);
   by_pid_.erase(first.pid);
-  by_mark_.erase(first.mark.value);
+  first.ended = true;
+  const bool last = by_pid_.empty();
   for (auto& [pid, left] : orphans_) {
-    if (left.owner == owner) kill_orphan(pid, left, SIGKILL);
+    // One that cannot be read (it changed its user) may be anybody's: it stays as long as any task runs.
+    if (left.owner == owner || (left.owner == 0 && last)) kill_orphan(pid, left, SIGKILL);
   }
   return reaped.value_or(os::Reaped{});
+}
+
+void ProcessTable::forget(Owner owner) {
+  const auto at = by_owner_.find(owner);
+  if (at == by_owner_.end()) return;
+  by_mark_.erase(at->second.mark.value);
+  by_owner_.erase(at);
 }
 
 void ProcessTable::kill_orphan(pid_t pid, const Left& left, int number) {
@@ -87,14 +96,15 @@ std::vector<ProcessTable::Orphan> ProcessTable::sweep() {
     if (by_pid_.contains(pid) || orphans_.contains(pid)) continue;
     const auto stat = os::read_proc_stat(pid);
     if (!stat || stat->parent != ::getpid()) continue;
-    const auto mark = mark_of(pid);
-    const auto running = by_mark_.find(mark);
+    const auto marked = by_mark_.find(mark_of(pid));
     Left left;
-    left.owner = running == by_mark_.end() ? 0 : running->second;
+    left.owner = marked == by_mark_.end() ? 0 : marked->second;
     left.group = stat->group;
-    if (left.owner == 0) {
-      kill_orphan(pid, left, SIGKILL);
+    const auto owner = by_owner_.find(left.owner);
+    const bool wanted = owner != by_owner_.end() ? !owner->second.ended : !by_pid_.empty();
+    if (!wanted) {
       for (const pid_t below : os::descendants_of(pid)) ::kill(below, SIGKILL);
+      kill_orphan(pid, left, SIGKILL);
     }
     if (os::reap(pid)) continue;
     auto pidfd = os::open_pidfd(pid);
@@ -120,6 +130,7 @@ std::size_t ProcessTable::orphans_of(Owner owner) const {
 
 void ProcessTable::kill_all() {
   for (const auto& [owner, first] : by_owner_) {
+    if (first.ended) continue;
     for (const pid_t pid : os::descendants_of(first.pid)) ::kill(pid, SIGKILL);
     ::kill(-first.pid, SIGKILL);
   }

@@ -35,8 +35,10 @@ class ProcessTable {
   Result<Started> start(Owner owner, const os::SpawnPlan& plan);
   /// To the group of the first process and to every other process known to be the owner's.
   void signal(Owner owner, int number);
-  /// The first process has ended: the rest of its group is killed, then it is reaped.
+  /// The first process has ended: the rest of its group is killed, then it is reaped. Orphans of this owner are killed from
+  /// now on, until forget().
   os::Reaped end(Owner owner);
+  void forget(Owner owner);
 
   struct Orphan {
     pid_t pid = 0;
@@ -50,7 +52,7 @@ class ProcessTable {
   /// Orphans of this owner that are still alive.
   [[nodiscard]] std::size_t orphans_of(Owner owner) const;
 
-  [[nodiscard]] std::size_t count() const { return by_owner_.size() + orphans_.size(); }
+  [[nodiscard]] std::size_t count() const { return by_pid_.size() + orphans_.size(); }
   /// SIGKILL to everything there is.
   void kill_all();
   measure::ProcessWatch& watch() { return watch_; }
@@ -59,6 +61,7 @@ class ProcessTable {
   struct First {
     pid_t pid = -1;
     measure::TaskMark mark;
+    bool ended = false;
   };
   struct Left {
     Owner owner = 0;
@@ -70,7 +73,7 @@ class ProcessTable {
   os::ChildList children_;
   std::unordered_map<Owner, First> by_owner_;
   std::unordered_map<pid_t, Owner> by_pid_;
-  std::unordered_map<std::uint64_t, Owner> by_mark_;  ///< running owners only
+  std::unordered_map<std::uint64_t, Owner> by_mark_;
   std::unordered_map<pid_t, Left> orphans_;
   std::vector<pid_t> scratch_;
 };

@@ -123,10 +123,12 @@ class Stager {
   std::vector<GuardedFile>& guarded_;
 };
 
-ErrorCode make_sandbox(const Places& places, const std::string& name, const std::string& trash_name) {
+ErrorCode make_sandbox(const Places& places, const std::string& name, const std::string& trash_name,
+                       bool& old_moved) {
   if (::mkdirat(places.top, name.c_str(), 0700) != 0) {
     if (errno != EEXIST) return errno_code();
     if (::renameat(places.top, name.c_str(), places.trash, trash_name.c_str()) != 0) return errno_code();
+    old_moved = true;
     if (::mkdirat(places.top, name.c_str(), 0700) != 0) return errno_code();
   }
   const auto temp = name + "/.tmp";
@@ -138,7 +140,8 @@ ErrorCode make_sandbox(const Places& places, const std::string& name, const std:
 StageOutcome stage_in(const Places& places, const std::string& name, const std::string& trash_name,
                       const std::vector<StageInput>& inputs, const StagePolicy& policy, const std::atomic<bool>& stop) {
   StageOutcome outcome;
-  if (const auto error = make_sandbox(places, name, trash_name)) {
+  if (const auto error = make_sandbox(places, name, trash_name, outcome.old_moved)) {
+    outcome.error = error;
     outcome.why = "cannot create the sandbox: " + error.message();
     return outcome;
   }
@@ -148,6 +151,7 @@ StageOutcome stage_in(const Places& places, const std::string& name, const std::
   }
   const os::UniqueFd sandbox(::openat(places.top, name.c_str(), directory_flags));
   if (!sandbox) {
+    outcome.error = errno_code();
     outcome.why = "cannot open the sandbox: " + errno_code().message();
     return outcome;
   }
@@ -168,6 +172,7 @@ StageOutcome stage_in(const Places& places, const std::string& name, const std::
       }
     }
     if (error) {
+      outcome.error = error;
       outcome.why = "cannot set up input '" + input.sandbox_name + "': " + error.message();
       return outcome;
     }

@@ -48,7 +48,9 @@ struct GuardedFile {
 struct StageOutcome {
   bool ok = false;
   bool input_missing = false;
+  bool old_moved = false;  ///< something had this name and is in trash/ now
   std::string why;
+  ErrorCode error;
   std::vector<GuardedFile> guarded;
 };
 

@@ -1,0 +1,315 @@
+#include "worker/app/options.hpp"
+
+#include <getopt.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <cstdlib>
+
+#include "common/base/text.hpp"
+#include "common/catalog/core/candidates.hpp"
+#include "common/catalog/core/regex.hpp"
+#include "common/os/file.hpp"
+#include "protocol/limits.hpp"
+
+namespace taskmill::worker {
+namespace {
+
+enum Long : int {
+  long_first = 1000,
+  long_master_name, long_rotate, long_ssl, long_ssl_ca, long_ssl_fingerprint, long_idle, long_connect, long_parent,
+  long_cores, long_memory, long_disk, long_gpus, long_wall, long_feature, long_mode, long_no_symlinks, long_single,
+  long_volatility, long_disk_allocation, long_wrapper, long_coprocess, long_coprocess_number, long_factory, long_tlq,
+  long_foreman, long_foreman_port, long_specify_log, long_bandwidth, long_memory_threshold, long_protocol, long_shell,
+  long_exit_codes
+};
+
+constexpr const char* short_options = "vhM:N:C:d:o:P:t:i:b:w:A:O:s:f:Z:F:acp:z:";
+
+const std::array<option, 50> long_options = {{
+    {"version", no_argument, nullptr, 'v'},
+    {"help", no_argument, nullptr, 'h'},
+    {"manager-name", required_argument, nullptr, 'M'},
+    {"master-name", required_argument, nullptr, long_master_name},
+    {"catalog", required_argument, nullptr, 'C'},
+    {"debug", required_argument, nullptr, 'd'},
+    {"debug-file", required_argument, nullptr, 'o'},
+    {"debug-rotate-max", required_argument, nullptr, long_rotate},
+    {"ssl", no_argument, nullptr, long_ssl},
+    {"ssl-ca", required_argument, nullptr, long_ssl_ca},
+    {"ssl-fingerprint", required_argument, nullptr, long_ssl_fingerprint},
+    {"password", required_argument, nullptr, 'P'},
+    {"timeout", required_argument, nullptr, 't'},
+    {"idle-timeout", required_argument, nullptr, long_idle},
+    {"connect-timeout", required_argument, nullptr, long_connect},
+    {"parent-death", no_argument, nullptr, long_parent},
+    {"min-backoff", required_argument, nullptr, 'i'},
+    {"max-backoff", required_argument, nullptr, 'b'},
+    {"tcp-window-size", required_argument, nullptr, 'w'},
+    {"arch", required_argument, nullptr, 'A'},
+    {"os", required_argument, nullptr, 'O'},
+    {"workdir", required_argument, nullptr, 's'},
+    {"cores", required_argument, nullptr, long_cores},
+    {"memory", required_argument, nullptr, long_memory},
+    {"disk", required_argument, nullptr, long_disk},
+    {"gpus", required_argument, nullptr, long_gpus},
+    {"wall-time", required_argument, nullptr, long_wall},
+    {"feature", required_argument, nullptr, long_feature},
+    {"connection-mode", required_argument, nullptr, long_mode},
+    {"disable-symlinks", no_argument, nullptr, long_no_symlinks},
+    {"single-shot", no_argument, nullptr, long_single},
+    {"volatility", required_argument, nullptr, long_volatility},
+    {"disk-allocation", no_argument, nullptr, long_disk_allocation},
+    {"task-wrapper", required_argument, nullptr, long_wrapper},
+    {"coprocess", required_argument, nullptr, long_coprocess},
+    {"coprocesses-total", required_argument, nullptr, long_coprocess_number},
+    {"coprocess-cores", required_argument, nullptr, long_coprocess_number},
+    {"coprocess-memory", required_argument, nullptr, long_coprocess_number},
+    {"coprocess-disk", required_argument, nullptr, long_coprocess_number},
+    {"coprocess-gpus", required_argument, nullptr, long_coprocess_number},
+    {"from-factory", required_argument, nullptr, long_factory},
+    {"tlq", required_argument, nullptr, long_tlq},
+    {"foreman", no_argument, nullptr, long_foreman},
+    {"foreman-name", required_argument, nullptr, 'f'},
+    {"foreman-port", required_argument, nullptr, long_foreman_port},
+    {"foreman-port-file", required_argument, nullptr, 'Z'},
+    {"fast-abort", required_argument, nullptr, 'F'},
+    {"specify-log", required_argument, nullptr, long_specify_log},
+    {"bandwidth", required_argument, nullptr, long_bandwidth},
+    {nullptr, 0, nullptr, 0},
+}};
+
+// Options that came later, and legacy ones with another shape; a second table keeps the first readable.
+const std::array<option, 8> more_options = {{
+    {"advertise", no_argument, nullptr, 'a'},
+    {"measure-capacity", no_argument, nullptr, 'c'},
+    {"disk-threshold", required_argument, nullptr, 'z'},
+    {"memory-threshold", required_argument, nullptr, long_memory_threshold},
+    {"protocol", required_argument, nullptr, long_protocol},
+    {"use-shell", no_argument, nullptr, long_shell},
+    {"exit-codes", required_argument, nullptr, long_exit_codes},
+    {nullptr, 0, nullptr, 0},
+}};
+
+// A time of the old programs: an integer, blanks, one of s m h d; any other letter means seconds; no number is -1.
+std::int64_t lenient_time(std::string_view text) {
+  text = trim(text);
+  std::size_t digits = !text.empty() && (text.front() == '-' || text.front() == '+') ? 1 : 0;
+  while (digits < text.size() && std::isdigit(static_cast<unsigned char>(text[digits])) != 0) ++digits;
+  const auto number = parse_int(text.substr(0, digits));
+  if (!number) return -1;
+  const auto unit = trim(text.substr(digits));
+  switch (unit.empty() ? 's' : std::tolower(static_cast<unsigned char>(unit.front()))) {
+    case 'm': return *number * 60;
+    case 'h': return *number * 3600;
+    case 'd': return *number * 86400;
+    default: return *number;
+  }
+}
+
+// atoi: leading integer, 0 for junk. Launchers pass "0.500" and "all".
+std::int64_t lenient_integer(const char* text) { return std::strtoll(text, nullptr, 10); }
+
+class Parser {
+ public:
+  explicit Parser(Parsed& parsed) : parsed_(parsed), options_(parsed.options) {}
+
+  void read_environment() {
+    const auto take = [](const char* name, std::int64_t& value, bool zero_counts) {
+      const char* text = std::getenv(name);
+      if (text == nullptr) return;
+      const auto number = lenient_integer(text);
+      if (number > 0 || (zero_counts && std::isdigit(static_cast<unsigned char>(*text)) != 0)) value = number;
+      ::unsetenv(name);
+    };
+    take("CORES", options_.cores, false);
+    take("MEMORY", options_.memory, false);
+    take("DISK", options_.disk, false);
+    take("GPUS", options_.gpus, true);
+  }
+
+  // False: parsing is over.
+  bool take(int code, const char* value) {
+    switch (code) {
+      case 'v': return end(Options::Action::show_version);
+      case 'h': return end(Options::Action::show_help);
+      case 'M':
+      case 'N':
+      case long_master_name: options_.project = value; return true;
+      case 'C': options_.catalogs = value; return true;
+      case 'd': options_.debug_flags.emplace_back(value); return true;
+      case 'o': options_.debug_file = value; return true;
+      case long_rotate: options_.debug_rotate_max = parse_metric(value).value_or(0); return true;
+      case long_ssl: options_.ssl = true; return true;
+      case long_ssl_ca: options_.ssl_ca = value; return true;
+      case long_ssl_fingerprint: options_.ssl_fingerprint = value; return true;
+      case 'P': return take_password(value);
+      case 't': options_.idle_timeout_s = options_.connect_timeout_s = lenient_time(value); return true;
+      case long_idle: options_.idle_timeout_s = lenient_time(value); return true;
+      case long_connect: options_.connect_timeout_s = lenient_time(value); return true;
+      case long_parent: options_.parent_death = true; return true;
+      case 'i': options_.min_backoff_s = std::max<std::int64_t>(lenient_time(value), 1); return true;
+      case 'b': return take_max_backoff(value);
+      case 'A': options_.arch = value; return true;
+      case 'O': options_.os = value; return true;
+      case 's': options_.workdir = value; return true;
+      default: return take_resource(code, value);
+    }
+  }
+
+ private:
+  bool take_resource(int code, const char* value) {
+    switch (code) {
+      case long_cores: options_.cores = lenient_integer(value); return true;
+      case long_memory: options_.memory = lenient_integer(value); return true;
+      case long_disk: options_.disk = lenient_integer(value); return true;
+      case long_gpus: options_.gpus = std::string_view(value) == "all" ? -1 : lenient_integer(value); return true;
+      case long_wall:
+        options_.wall_time_s = lenient_integer(value);
+        if (options_.wall_time_s <= 0) {
+          options_.wall_time_s = 0;
+          options_.warnings.emplace_back("--wall-time must be a number of seconds greater than 0: ignored");
+        }
+        return true;
+      case long_feature: options_.features.emplace_back(value); return true;
+      case long_mode: options_.connection_mode = value; return check_mode();
+      case long_no_symlinks: options_.symlinks = false; return true;
+      case long_single: options_.single_shot = true; return true;
+      case long_volatility: options_.volatility = std::strtod(value, nullptr); return true;
+      case long_wrapper: options_.task_wrapper = value; return true;
+      case long_factory: options_.from_factory = value; return true;
+      case long_protocol: return take_protocol(value);
+      case long_shell: options_.use_shell = true; return true;
+      case long_exit_codes: options_.strict_exit = std::string_view(value) == "strict"; return true;
+      default: return take_legacy(code);
+    }
+  }
+
+  bool take_legacy(int code) {
+    switch (code) {
+      case long_disk_allocation:
+        options_.warnings.emplace_back("--disk-allocation is not supported: going on without it");
+        return true;
+      case long_coprocess:
+        options_.warnings.emplace_back("--coprocess is not supported: going on without it, function tasks will not come here");
+        return true;
+      case 'f':
+      case 'Z':
+      case long_foreman_port:
+      case long_foreman:
+        return fail("foreman mode is not supported: start ordinary workers and point them at the manager itself");
+      case long_coprocess_number:
+      case 'F':
+      case long_specify_log:
+      case long_bandwidth:
+      case 'w':
+      case 'a':
+      case 'c':
+      case 'p':
+      case 'z':
+      case long_memory_threshold:
+      case long_tlq: return true;
+      default: return fail_with_usage({});
+    }
+  }
+
+  bool check_mode() {
+    if (catalog::parse_connection_mode(options_.connection_mode) != catalog::ConnectionMode::unset) return true;
+    return fail("--connection-mode " + options_.connection_mode + " is not one of by_ip, by_hostname, by_apparent_ip");
+  }
+
+  bool take_protocol(const std::string& value) {
+    options_.protocol = value == "9" ? 9 : value == "11" ? 11 : 0;
+    return options_.protocol != 0 || value == "auto" || fail("--protocol must be 9, 11 or auto");
+  }
+
+  bool take_password(const char* file) {
+    auto text = os::read_file(file, 64U << 10);
+    if (!text) return fail("couldn't load password from " + std::string(file) + ": " + text.error().message());
+    if (const auto nul = text->find('\0'); nul != std::string::npos) text->resize(nul);
+    if (text->size() > protocol::max_password) {
+      return fail("the password in " + std::string(file) + " is longer than " + std::to_string(protocol::max_password) + " bytes");
+    }
+    options_.password = std::move(*text);
+    options_.password_file = file;
+    return true;
+  }
+
+  bool take_max_backoff(const char* value) {
+    options_.max_backoff_s = lenient_time(value);
+    if (options_.max_backoff_s >= options_.min_backoff_s) return true;
+    return fail("maximum backoff limit provided must be greater than the initial backoff of " +
+                std::to_string(options_.min_backoff_s) + " s");
+  }
+
+  bool end(Options::Action action) {
+    options_.action = action;
+    parsed_.exit_code = 0;
+    return false;
+  }
+  bool fail(const std::string& why) {
+    parsed_.exit_code = 1;
+    parsed_.message = why;
+    return false;
+  }
+  bool fail_with_usage(const std::string& why) {
+    parsed_.show_usage = true;
+    return fail(why);
+  }
+
+  Parsed& parsed_;
+  Options& options_;
+};
+
+void take_positionals(Parsed& parsed, const std::vector<std::string>& words) {
+  Options& options = parsed.options;
+  if (!options.project.empty()) {
+    const auto regex = catalog::Regex::whole(options.project);
+    if (!regex) {
+      parsed.exit_code = 1;
+      parsed.message = "invalid manager name '" + options.project + "': " + regex.error().text;
+    }
+    return;
+  }
+  if (words.empty() || words.size() > 2) {
+    parsed.exit_code = 1;
+    parsed.show_usage = true;
+    parsed.message = "give the manager's HOST and PORT, or -M and its name";
+    return;
+  }
+  auto hosts = parse_address_list(words[0], words.size() == 2 ? words[1] : "");
+  if (hosts) {
+    options.hosts = std::move(*hosts);
+    return;
+  }
+  parsed.exit_code = 1;
+  parsed.message = hosts.error().text;
+}
+
+}  // namespace
+
+Parsed parse_options(int argc, char** argv) {
+  Parsed parsed;
+  Parser parser(parsed);
+  parser.read_environment();
+  std::vector<option> all(long_options.begin(), long_options.end() - 1);
+  all.insert(all.end(), more_options.begin(), more_options.end());
+  optind = 0;
+  while (true) {
+    const int code = ::getopt_long(argc, argv, short_options, all.data(), nullptr);
+    if (code < 0) break;
+    if (!parser.take(code, optarg)) return parsed;
+  }
+  std::vector<std::string> words(argv + optind, argv + argc);
+  if (!parsed.options.workdir.empty() && ::access(parsed.options.workdir.c_str(), F_OK) != 0) {
+    parsed.exit_code = 1;
+    parsed.message = "the work directory " + parsed.options.workdir + " does not exist (-s)";
+    return parsed;
+  }
+  take_positionals(parsed, words);
+  return parsed;
+}
+
+}  // namespace taskmill::worker

@@ -1,0 +1,36 @@
+// Deletes what is in trash/, in batches on a thread of its own. Adding costs nothing but a name.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/aio/pool.hpp"
+
+namespace taskmill::worker {
+
+class Disposal {
+ public:
+  /// `directory` must stay open as long as jobs may run.
+  Disposal(boost::asio::io_context& io, int directory);
+  void add(std::string name);
+  void add(std::vector<std::string> names);
+  [[nodiscard]] bool idle() const { return !busy_ && names_.empty(); }
+  /// Called (once) when everything is deleted.
+  void when_idle(std::function<void()> handler);
+  /// Makes a running deletion end early.
+  void stop() { stop_->store(true); }
+
+ private:
+  void pump();
+  int directory_;
+  std::shared_ptr<std::atomic<bool>> stop_ = std::make_shared<std::atomic<bool>>(false);
+  std::vector<std::string> names_;
+  bool busy_ = false;
+  std::function<void()> on_idle_;
+  aio::Pool pool_;
+};
+
+}  // namespace taskmill::worker

@@ -1,0 +1,362 @@
+#include "worker/net/task_runner.hpp"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "common/base/text.hpp"
+#include "common/os/file.hpp"
+#include "protocol/result_code.hpp"
+#include "worker/core/command_line.hpp"
+
+namespace taskmill::worker {
+namespace {
+
+/// How long a finished task waits for killed orphans (they may hang in the kernel) before it is reported all the same.
+constexpr auto orphan_patience = std::chrono::seconds(3);
+
+// The program a shell would execute for `word`; empty when only the shell can tell.
+std::string find_program(const std::string& word, std::string_view path) {
+  if (word.find('/') != std::string::npos) return word;
+  if (path.empty()) return {};
+  for (const auto directory : split(path, ':')) {
+    if (directory.empty() || directory.front() != '/' || directory.find('%') != std::string_view::npos) return {};
+    auto candidate = std::string(directory) + "/" + word;
+    struct stat status {};
+    if (::stat(candidate.c_str(), &status) != 0 || !S_ISREG(status.st_mode)) continue;
+    return ::access(candidate.c_str(), X_OK) == 0 ? candidate : std::string();
+  }
+  return {};
+}
+
+bool is_shortage(const ErrorCode& error) {
+  switch (error.value()) {
+    case EAGAIN:
+    case ENOMEM:
+    case EMFILE:
+    case ENFILE:
+    case ENOSPC:
+    case EDQUOT: return true;
+    default: return false;
+  }
+}
+
+}  // namespace
+
+TaskRunner::TaskRunner(Context& context) : context_(context), watch_wait_(context.io) {
+  if (watches_.fd() >= 0) watch_wait_.assign(::fcntl(watches_.fd(), F_DUPFD_CLOEXEC, 3));
+}
+
+TaskRunner::~TaskRunner() { *alive_ = false; }
+
+// --- start ---
+
+std::vector<StageInput> TaskRunner::inputs_of(const TaskSlot& task) {
+  std::vector<StageInput> inputs;
+  inputs.reserve(task.description.inputs.size());
+  for (const auto& file : task.description.inputs) {
+    StageInput input;
+    input.cache_name = file.cache_name;
+    input.sandbox_name = file.sandbox_name;
+    input.empty_directory = file.empty_directory;
+    if (const CacheEntry* entry = context_.machine.cache().find(file.cache_name); entry != nullptr && !file.empty_directory) {
+      input.directory = entry->directory;
+      input.size = entry->size;
+      input.entries = entry->entries;
+      // Fetched objects and outputs are named by later tasks too.
+      input.shared = (file.flags & protocol::file_flag::cache) != 0 || entry->source != CacheSource::manager;
+    }
+    inputs.push_back(std::move(input));
+  }
+  return inputs;
+}
+
+void TaskRunner::start(TaskKey key) {
+  const TaskSlot* task = context_.machine.slot(key);
+  auto run = std::make_unique<Run>();
+  run->key = key;
+  run->sandbox = "t." + std::to_string(task->description.task_id);
+  run->staging = true;
+  auto inputs = inputs_of(*task);
+  const auto trash_name = context_.space.next_name();
+  Run& stored = *runs_.insert_or_assign(key, std::move(run)).first->second;
+  if (is_quick(inputs, context_.policy)) {
+    on_staged(key, stage_in(context_.places(), stored.sandbox, trash_name, inputs, context_.policy, *context_.stop), trash_name);
+    return;
+  }
+  auto job = [this, alive = alive_, key, name = stored.sandbox, trash_name, inputs, places = context_.places(),
+              policy = context_.policy, stop = context_.stop]() -> aio::Pool::Done {
+    auto outcome = std::make_shared<StageOutcome>(stage_in(places, name, trash_name, inputs, policy, *stop));
+    return [this, alive, key, trash_name, outcome] {
+      if (*alive) on_staged(key, std::move(*outcome), trash_name);
+    };
+  };
+  if (!context_.pool.submit(job)) {
+    on_staged(key, stage_in(context_.places(), stored.sandbox, trash_name, inputs, context_.policy, *context_.stop), trash_name);
+  }
+}
+
+void TaskRunner::on_staged(TaskKey key, StageOutcome outcome, const std::string& trash_name) {
+  if (outcome.old_moved) context_.disposal.add(trash_name);
+  const auto at = runs_.find(key);
+  if (at == runs_.end()) return;
+  Run& run = *at->second;
+  run.staging = false;
+  for (auto& file : outcome.guarded) guarded_[file.path.substr(0, file.path.find('/'))].push_back(file);
+  run.guarded = std::move(outcome.guarded);
+  if (run.discarded) {
+    context_.machine.on_start_failed(key, 0, 0, {}, aio::steady_now(), context_.effects);
+    context_.wake();
+    return remove(run);
+  }
+  if (!outcome.ok) return fail_start(run, outcome.error, outcome.input_missing ? std::string() : outcome.why);
+  launch(run);
+}
+
+void TaskRunner::fail_start(Run& run, const ErrorCode& error, const std::string& why) {
+  const TaskKey key = run.key;
+  context_.log.error("task could not be started: " + (why.empty() ? "an input is missing (" + error.message() + ")" : why));
+  run.done = true;
+  if (is_shortage(error)) {
+    // Not the task's fault: refused, so that the manager can give it to somebody who has room.
+    context_.machine.on_start_failed(key, 40, 0, {}, aio::steady_now(), context_.effects);
+  } else {
+    context_.machine.on_start_failed(key, 1, 1, why, aio::steady_now(), context_.effects);
+  }
+  context_.wake();
+}
+
+void TaskRunner::launch(Run& run) {
+  const TaskKey key = run.key;
+  const TaskSlot& task = *context_.machine.slot(key);
+  auto capture = context_.captures.acquire();
+  if (!capture) return fail_start(run, capture.error(), "cannot create the file for its output: " + capture.error().message());
+  run.capture = std::move(*capture);
+  auto started = spawn(run, task);
+  if (!started) {
+    run.output = context_.captures.finish(std::move(run.capture), false);
+    context_.captures.discard(run.output);
+    return fail_start(run, started.error(), "cannot start a process: " + started.error().message());
+  }
+  run.process = true;
+  run.wait = std::make_unique<Wait>(context_.io, started->pidfd.release());
+  run.wait->async_wait(Wait::wait_read, [this, key](ErrorCode error) {
+    if (!error) on_process_end(key);
+  });
+  const Now now = aio::now();
+  if (probe_ != nullptr) probe_->started(key, started->pid, now.time);
+  if (context_.log.detailed()) {
+    context_.log.detail("started process " + std::to_string(started->pid) + " (" + task.description.command.value_or("") + ")");
+  }
+  context_.machine.on_started(key, now, context_.effects);
+  const TaskSlot* slot = context_.machine.slot(key);
+  if (slot != nullptr && !slot->watched.empty()) {
+    look_at_watches(key);
+    arm_watches();
+  }
+}
+
+Result<Started> TaskRunner::spawn(Run& run, const TaskSlot& task) {
+  const std::string sandbox = context_.space.path() + "/" + run.sandbox;
+  context_.environment.build({task.description.env, *task.claim, sandbox, sandbox + "/.tmp"}, block_);
+  os::SpawnPlan plan;
+  plan.envp = block_.pointers.data();
+  plan.cwd = sandbox.c_str();
+  plan.stdin_fd = context_.null.get();
+  plan.stdout_fd = run.capture.fd.get();
+  plan.stderr_fd = run.capture.fd.get();
+  std::string command = task.description.command.value_or("");
+  if (!context_.task_wrapper.empty()) command = wrap_command(context_.task_wrapper, command);
+  if (context_.direct_start) {
+    if (const auto words = plain_words(command)) {
+      const auto program = find_program(words->front(), value_in(block_, "PATH"));
+      if (!program.empty()) {
+        std::vector<const char*> argv;
+        for (const auto& word : *words) argv.push_back(word.c_str());
+        argv.push_back(nullptr);
+        plan.path = program.c_str();
+        plan.argv = argv.data();
+        // Any failure is left to the shell, which prints its own message and exit code.
+        if (auto started = context_.processes.start(run.key, plan)) return started;
+      }
+    }
+  }
+  const std::array<const char*, 4> argv = {"sh", "-c", command.c_str(), nullptr};
+  plan.path = "/bin/sh";
+  plan.argv = argv.data();
+  return context_.processes.start(run.key, plan);
+}
+
+// --- end ---
+
+void TaskRunner::signal(TaskKey key, int number) { context_.processes.signal(key, number); }
+
+void TaskRunner::on_process_end(TaskKey key) {
+  Run& run = *runs_.at(key);
+  if (probe_ != nullptr) probe_->ended(key, aio::steady_now());
+  run.wait.reset();
+  run.reaped = context_.processes.end(key);
+  run.process = false;
+  run.ending = true;
+  sweep_orphans();
+  run.had_orphans = run.had_orphans || context_.processes.orphans_of(key) > 0;
+  if (context_.processes.orphans_of(key) == 0) return finish(run);
+  run.patience = std::make_unique<boost::asio::steady_timer>(context_.io, orphan_patience);
+  run.patience->async_wait([this, key](ErrorCode error) {
+    if (const auto at = runs_.find(key); !error && at != runs_.end() && at->second->ending) finish(*at->second);
+  });
+}
+
+void TaskRunner::sweep_orphans() {
+  for (auto& orphan : context_.processes.sweep()) {
+    const pid_t pid = orphan.pid;
+    if (const auto at = runs_.find(orphan.owner); at != runs_.end()) at->second->had_orphans = true;
+    if (!orphan.pidfd.valid()) continue;
+    auto wait = std::make_unique<Wait>(context_.io, orphan.pidfd.release());
+    wait->async_wait(Wait::wait_read, [this, pid, owner = orphan.owner](ErrorCode error) {
+      if (!error) on_orphan_end(pid, owner);
+    });
+    orphan_waits_[pid] = std::move(wait);
+  }
+}
+
+void TaskRunner::on_orphan_end(pid_t pid, ProcessTable::Owner owner) {
+  orphan_waits_.erase(pid);
+  context_.processes.end_orphan(pid);
+  sweep_orphans();  // its own children are ours now
+  const auto at = runs_.find(owner);
+  if (at != runs_.end() && at->second->ending && context_.processes.orphans_of(owner) == 0) finish(*at->second);
+}
+
+void TaskRunner::finish(Run& run) {
+  const TaskKey key = run.key;
+  run.ending = false;
+  run.done = true;
+  run.patience.reset();
+  context_.processes.forget(key);
+  const Now now = aio::now();
+  TaskExit exit;
+  exit.wait_status = run.reaped.wait_status;
+  if (probe_ != nullptr) exit.extra = probe_->finish(key, run.reaped.usage, now.time);
+  run.output = context_.captures.finish(std::move(run.capture), !run.had_orphans);
+  exit.has_output = true;
+  exit.output_length = run.output.length;
+  watches_.remove(key);
+  const TaskSlot& task = *context_.machine.slot(key);
+  if (!run.discarded) {
+    std::vector<StageOutput> outputs;
+    for (const auto& output : task.description.outputs) outputs.push_back({output.cache_name, output.sandbox_name});
+    std::vector<std::string> trashed;
+    for (const auto& moved : stage_out(context_.places(), run.sandbox, outputs, "o" + std::to_string(key), trashed)) {
+      exit.outputs.push_back({moved.index, moved.directory, moved.mode, moved.size, moved.entries});
+      guarded_.erase(outputs[moved.index].cache_name);
+    }
+    if (!trashed.empty()) context_.disposal.add(std::move(trashed));
+  }
+  if (!guarded_.empty()) {
+    for (const auto& input : task.description.inputs) {
+      const auto at = guarded_.find(input.cache_name);
+      if (at == guarded_.end() || changed_files(context_.space.cache(), at->second).empty()) continue;
+      exit.spoiled.push_back(input.cache_name);
+      guarded_.erase(at);
+    }
+  }
+  if (context_.log.detailed()) {
+    context_.log.detail("task " + std::to_string(task.description.task_id) + " ended with wait status " +
+                        std::to_string(exit.wait_status) + ", " + std::to_string(exit.output_length) + " bytes of output");
+  }
+  context_.machine.on_exited(key, std::move(exit), now, context_.effects);
+  context_.wake();
+  if (run.discarded) remove(run);
+}
+
+// --- clean-up ---
+
+void TaskRunner::discard(TaskKey key) {
+  const auto at = runs_.find(key);
+  if (at == runs_.end()) return;
+  Run& run = *at->second;
+  run.discarded = true;
+  if (run.done) return remove(run);
+  watches_.remove(key);
+  // Its id, and so its directory's name, may be used again at once.
+  if (!run.staging) to_trash(run);
+}
+
+void TaskRunner::to_trash(Run& run) {
+  if (run.in_trash) return;
+  const auto name = context_.space.next_name();
+  if (::renameat(context_.space.top(), run.sandbox.c_str(), context_.space.trash(), name.c_str()) != 0) {
+    // A directory without write permission cannot be moved by an ordinary user.
+    ::fchmodat(context_.space.top(), run.sandbox.c_str(), 0700, 0);
+    if (::renameat(context_.space.top(), run.sandbox.c_str(), context_.space.trash(), name.c_str()) != 0) return;
+  }
+  run.in_trash = true;
+  run.sandbox = name;
+}
+
+void TaskRunner::remove(Run& run) {
+  context_.captures.discard(run.output);
+  if (!run.in_trash) {
+    // Most sandboxes are empty in the end: two calls instead of a move and a thread.
+    const auto temp = run.sandbox + "/.tmp";
+    ::unlinkat(context_.space.top(), temp.c_str(), AT_REMOVEDIR);
+    if (::unlinkat(context_.space.top(), run.sandbox.c_str(), AT_REMOVEDIR) == 0 || errno == ENOENT) return erase(run.key);
+    to_trash(run);
+  }
+  if (run.in_trash) context_.disposal.add(run.sandbox);
+  erase(run.key);
+}
+
+void TaskRunner::erase(TaskKey key) { runs_.erase(key); }
+
+Captured* TaskRunner::output_of(TaskKey key) {
+  const auto at = runs_.find(key);
+  return at == runs_.end() ? nullptr : &at->second->output;
+}
+
+// --- watched files ---
+
+Result<os::UniqueFd> TaskRunner::open_in_sandbox(TaskKey key, const std::string& path) {
+  const auto at = runs_.find(key);
+  if (at == runs_.end() || at->second->in_trash) return ErrorCode(ENOENT, boost::system::system_category());
+  const os::UniqueFd sandbox(::openat(context_.space.top(), at->second->sandbox.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!sandbox) return errno_code();
+  return os::open_beneath(sandbox.get(), path.c_str(), O_RDONLY | O_NONBLOCK, 0, os::Links::inside_the_tree);
+}
+
+void TaskRunner::look_at_watches(TaskKey key) {
+  TaskSlot* task = context_.machine.slot(key);
+  const auto at = runs_.find(key);
+  if (task == nullptr || at == runs_.end() || at->second->in_trash) return;
+  const std::string root = context_.space.path() + "/" + at->second->sandbox;
+  for (std::size_t i = 0; i < task->watched.size(); ++i) {
+    const auto& path = task->description.outputs[task->watched[i].output].sandbox_name;
+    watches_.add(key, root, path);
+    const auto file = open_in_sandbox(key, path);
+    struct stat status {};
+    if (!file || ::fstat(file->get(), &status) != 0 || !S_ISREG(status.st_mode)) continue;
+    context_.machine.on_watch_size(key, i, static_cast<std::uint64_t>(status.st_size), aio::steady_now());
+  }
+}
+
+void TaskRunner::arm_watches() {
+  if (watch_armed_ || !watch_wait_.is_open()) return;
+  watch_armed_ = true;
+  watch_wait_.async_wait(Wait::wait_read, [this](ErrorCode error) {
+    watch_armed_ = false;
+    if (error) return;
+    const auto news = watches_.read();
+    for (const auto key : news) look_at_watches(key);
+    arm_watches();
+    context_.wake();
+  });
+}
+
+}  // namespace taskmill::worker

@@ -1,0 +1,89 @@
+// Carries out what the machine decides about tasks: sandbox, process, kill, outputs, clean-up.
+//
+//   start()   stages inputs (small ones here, large ones on the pool), starts the process, waits on its pidfd
+//   (end)     kills what is left of the task, waits until that is dead, collects output and outputs, tells the machine
+//   discard() sandbox and output are not needed: removed when no process of the task lives any more
+#pragma once
+
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "worker/host/task_probe.hpp"
+#include "worker/host/watches.hpp"
+#include "worker/net/context.hpp"
+
+namespace taskmill::worker {
+
+class TaskRunner {
+ public:
+  explicit TaskRunner(Context& context);
+  ~TaskRunner();
+
+  void start(TaskKey key);
+  void signal(TaskKey key, int number);
+  void discard(TaskKey key);
+  /// For the reply: the captured output of a complete task.
+  Captured* output_of(TaskKey key);
+  /// For the reply: a watched file, opened below the sandbox of a task.
+  Result<os::UniqueFd> open_in_sandbox(TaskKey key, const std::string& path);
+  /// The session is over: what is known of its cache does not count any more.
+  void forget_cache() { guarded_.clear(); }
+  /// A new object has this name.
+  void forget_cached(const std::string& name) {
+    if (!guarded_.empty()) guarded_.erase(name);
+  }
+  void set_probe(TaskProbe* probe) { probe_ = probe; }
+  /// Adopted processes that are not (yet) to be killed also need reaping.
+  void sweep_orphans();
+
+ private:
+  using Wait = boost::asio::posix::stream_descriptor;
+  struct Run {
+    TaskKey key = 0;
+    std::string sandbox;  ///< below the workspace
+    bool in_trash = false;
+    bool staging = false;
+    bool process = false;  ///< the first process is not reaped
+    bool ending = false;   ///< waits for its last orphans
+    bool done = false;
+    bool discarded = false;
+    bool had_orphans = false;
+    Capture capture;
+    Captured output;
+    std::unique_ptr<Wait> wait;
+    os::Reaped reaped;
+    std::vector<GuardedFile> guarded;
+    std::unique_ptr<boost::asio::steady_timer> patience;
+  };
+
+  void on_staged(TaskKey key, StageOutcome outcome, const std::string& trash_name);
+  void launch(Run& run);
+  Result<Started> spawn(Run& run, const TaskSlot& task);
+  void on_process_end(TaskKey key);
+  void on_orphan_end(pid_t pid, ProcessTable::Owner owner);
+  void finish(Run& run);
+  void fail_start(Run& run, const ErrorCode& error, const std::string& why);
+  void remove(Run& run);
+  void to_trash(Run& run);
+  void erase(TaskKey key);
+  void arm_watches();
+  void look_at_watches(TaskKey key);
+  std::vector<StageInput> inputs_of(const TaskSlot& task);
+
+  Context& context_;
+  std::unordered_map<TaskKey, std::unique_ptr<Run>> runs_;
+  std::unordered_map<pid_t, std::unique_ptr<Wait>> orphan_waits_;
+  std::unordered_map<std::string, std::vector<GuardedFile>> guarded_;  ///< by cache name
+  Environment::Block block_;
+  Watches watches_;
+  Wait watch_wait_;
+  bool watch_armed_ = false;
+  TaskProbe* probe_ = nullptr;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace taskmill::worker
