@@ -74,7 +74,7 @@ void ProcessWatch::State::refresh(Time now) {
       found.insert(*known);
       continue;
     }
-    found[pid] = {stat->start_time, mark_of(static_cast<pid_t>(pid))};
+    found[pid] = {stat->start_time, mark_of(static_cast<pid_t>(pid)), stat->group, stat->session};
   }
   children = std::move(found);
 }

@@ -21,6 +21,7 @@ struct ProcessWatch::State {
   struct Child {
     std::uint64_t start_time = 0;
     TaskMark mark;
+    std::int64_t group = 0, session = 0;
   };
   /// Lists our own children that are no task's first process; at most once in 5 ms.
   void refresh(Time now);

@@ -59,6 +59,11 @@ struct TaskMeter::State {
   };
   std::vector<Seen> scan(Time now);
   void visit(std::int64_t pid, std::int64_t expected_parent, std::set<std::int64_t>& done, std::vector<Seen>& out);
+  /// An orphan of this task: it carries the mark, or has lost it but is still in the first process's group or session.
+  [[nodiscard]] bool is_ours(const ProcessWatch::State::Child& child) const {
+    if (child.mark == mark) return true;
+    return !watch.is_ours(child.mark) && root > 0 && (child.group == root || child.session == root);
+  }
   ProcessSample look(const Seen& seen, bool closely);
   void read_shared(TreeSample& sample);
   void check_limits();
@@ -103,7 +108,7 @@ std::vector<TaskMeter::State::Seen> TaskMeter::State::scan(Time now) {
   for (const auto& [pid, start] : known) visit(pid, 0, done, out);
   watch.refresh(now);
   for (const auto& [pid, child] : watch.children)
-    if (child.mark == mark && !done.count(pid)) visit(pid, ::getpid(), done, out);
+    if (is_ours(child) && !done.count(pid)) visit(pid, ::getpid(), done, out);
   if (options.cgroup)
     for (const auto pid : options.cgroup->processes())
       if (!done.count(pid))
