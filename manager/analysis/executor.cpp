@@ -78,7 +78,8 @@ std::string Executor::start() {
 }
 
 void Executor::pump() {
-  while (tasks_.size() < service_.wanted_in_flight()) {
+  const auto wanted = service_.wanted_in_flight();
+  while (tasks_.size() < wanted) {
     const auto item = planner_.next();
     if (!item) return;
     const auto spec = make_task(*item);
@@ -116,13 +117,20 @@ std::optional<TaskSpec> Executor::make_task(const WorkItem& item) {
   return spec;
 }
 
+Resources Executor::resources_of(const PhaseDescription& phase) const {
+  Resources resources = description_.resources;
+  if (phase.resources.cores >= 0) resources.cores = phase.resources.cores;
+  if (phase.resources.memory >= 0) resources.memory = phase.resources.memory;
+  if (phase.resources.disk >= 0) resources.disk = phase.resources.disk;
+  if (phase.resources.gpus >= 0) resources.gpus = phase.resources.gpus;
+  return resources;
+}
+
 void Executor::fill_common(TaskSpec& spec, const WorkItem& item, const PhaseDescription& phase,
                            CommandTemplate::Values& values) {
-  spec.resources = description_.resources;
-  if (phase.resources.cores >= 0) spec.resources.cores = phase.resources.cores;
-  if (phase.resources.memory >= 0) spec.resources.memory = phase.resources.memory;
-  if (phase.resources.disk >= 0) spec.resources.disk = phase.resources.disk;
-  if (phase.resources.gpus >= 0) spec.resources.gpus = phase.resources.gpus;
+  // An explicit request is kept in every allocation mode; the automatic ones take these numbers as the category's
+  // maximum.
+  if (description_.resources_mode == ResourcesMode::fixed) spec.resources = resources_of(phase);
   if (phase.wall_time_s) spec.max_running_time = Duration(static_cast<std::int64_t>(*phase.wall_time_s * 1e6));
   for (const auto& [local, remote] : phase.inputs) {
     InputSpec input;
@@ -337,6 +345,11 @@ void Executor::count_done(const Running& running, std::string_view stdout_text) 
 void Executor::stop() {
   stopping_ = true;
   planner_.stop_submitting();
+  std::vector<TaskId> chunks;
+  for (const auto& [task, running] : tasks_) {
+    if (running.item.kind != ItemKind::accumulate) chunks.push_back(task);
+  }
+  for (const auto task : chunks) service_.cancel_waiting(task);
   pump();
 }
 

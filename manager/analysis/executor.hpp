@@ -62,6 +62,8 @@ class Executor {
 
   /// Categories this analysis uses: preprocessing, processing, accumulating.
   [[nodiscard]] static std::vector<std::string> categories() { return {"preprocessing", "processing", "accumulating"}; }
+  /// What a phase asks for: its own numbers over the run's.
+  [[nodiscard]] Resources resources_of(const PhaseDescription& phase) const;
   [[nodiscard]] const Planner& planner() const { return planner_; }
   [[nodiscard]] const Description& description() const { return description_; }
   [[nodiscard]] const std::vector<TaskTrace>& traces() const { return traces_; }

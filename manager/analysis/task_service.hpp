@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstddef>
-#include <string>
 
 #include "common/base/ids.hpp"
 #include "common/base/result.hpp"
@@ -15,9 +14,8 @@ class TaskService {
   virtual ~TaskService() = default;
   /// The task's number, or one line that says what is wrong with it.
   virtual Expected<TaskId> submit(const TaskSpec& spec) = 0;
-  virtual void cancel(TaskId task) = 0;
-  /// A cached file at the workers is no longer needed (a partial result that was merged).
-  virtual void forget_cached(const std::string& local_path) = 0;
+  /// Takes back a task that has not begun; one that runs goes on. on_finished() follows either way.
+  virtual void cancel_waiting(TaskId task) = 0;
   /// Tasks that keep all workers busy: more than this many in flight only wait in the queue.
   [[nodiscard]] virtual std::size_t wanted_in_flight() const = 0;
 };

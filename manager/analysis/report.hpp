@@ -1,0 +1,23 @@
+// The report of an analysis: numbers for the terminal, and one self-contained HTML file (no network, no scripts).
+#pragma once
+
+#include <string>
+
+#include "manager/analysis/executor.hpp"
+#include "manager/core/machine.hpp"
+
+namespace taskmill::manager::analysis {
+
+struct RunNumbers {
+  Duration elapsed{0};
+  Stats stats;
+};
+
+/// Several lines: wall time, events/s, core-hours useful and wasted by cause, retries, splits, bytes, slowest hosts,
+/// recommended settings for next time.
+std::string summary_text(const Executor& executor, const RunNumbers& run);
+
+/// The same with pictures: task time line, run-time and memory distributions per phase, workers over time, failures.
+std::string report_html(const Executor& executor, const RunNumbers& run);
+
+}  // namespace taskmill::manager::analysis

@@ -1,0 +1,286 @@
+#include "manager/app/analyze.hpp"
+
+#include <fmt/format.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+
+#include "common/aio/clock.hpp"
+#include "manager/analysis/bars.hpp"
+#include "manager/analysis/executor.hpp"
+#include "manager/analysis/report.hpp"
+
+namespace taskmill::manager {
+namespace {
+
+namespace fs = std::filesystem;
+using namespace analysis;
+
+constexpr std::chrono::milliseconds live_period{250};
+constexpr std::chrono::seconds plain_period{5};
+constexpr std::size_t least_in_flight = 16;
+
+/// The executor's window on the manager.
+class ManagerService final : public TaskService {
+ public:
+  explicit ManagerService(Manager& manager) : manager_(manager) {}
+  Expected<TaskId> submit(const TaskSpec& spec) override { return manager_.submit(spec); }
+  void cancel_waiting(TaskId task) override {
+    const auto view = manager_.task(task);
+    if (view && view->state == TaskState::ready) manager_.cancel(task);
+  }
+  [[nodiscard]] std::size_t wanted_in_flight() const override {
+    const auto cores = static_cast<std::size_t>(std::max<std::int64_t>(manager_.stats().total_cores, 0));
+    return std::max(least_in_flight, 2 * cores + 10);
+  }
+
+ private:
+  Manager& manager_;
+};
+
+/// Bars at the bottom of a terminal with lines scrolling above, or plain lines.
+class Display {
+ public:
+  Display(bool verbose) : verbose_(verbose), live_(::isatty(STDOUT_FILENO) == 1), start_(aio::steady_now()) {}
+
+  void say(const std::string& lines) {
+    if (!verbose_) return;
+    erase();
+    std::cout << lines << "\n";
+    draw();
+    std::cout.flush();
+  }
+  void update(const Progress& progress, std::int64_t workers, bool last) {
+    progress_ = progress;
+    const auto elapsed = aio::steady_now() - start_;
+    update_times(times_, progress, elapsed);
+    if (live_) {
+      erase();
+      draw();
+    } else if (last || elapsed - printed_ >= plain_period) {
+      printed_ = elapsed;
+      std::cout << plain_line(progress, elapsed, workers) << "\n";
+    }
+    if (last && !live_ && verbose_) {
+      for (const auto& line : bar_lines(progress, times_, elapsed, 0)) std::cout << line << "\n";
+    }
+    std::cout.flush();
+  }
+  [[nodiscard]] bool live() const { return live_; }
+  [[nodiscard]] Duration elapsed() const { return aio::steady_now() - start_; }
+  void leave() { drawn_ = 0; }
+
+ private:
+  static std::size_t terminal_width() {
+    winsize size{};
+    return ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+  }
+  void erase() {
+    if (!live_) return;
+    for (; drawn_ > 0; --drawn_) std::cout << "\x1b[1A\x1b[2K";
+  }
+  void draw() {
+    if (!live_) return;
+    for (const auto& line : bar_lines(progress_, times_, elapsed(), terminal_width() - 1)) {
+      std::cout << line << "\n";
+      ++drawn_;
+    }
+  }
+
+  bool verbose_;
+  bool live_;
+  Time start_;
+  Duration printed_{0};
+  Progress progress_;
+  BarTimes times_;
+  int drawn_ = 0;
+};
+
+int complain(const std::string& text) {
+  std::cerr << "work_queue_manager: " << text << "\n";
+  return 2;
+}
+
+std::string program(const AnalyzeOptions& options, const char* name) { return options.program_directory + "/" + name; }
+
+AllocationMode allocation_mode(ResourcesMode mode) {
+  if (mode == ResourcesMode::automatic) return AllocationMode::max;
+  return mode == ResourcesMode::max_throughput ? AllocationMode::max_throughput : AllocationMode::fixed;
+}
+
+void set_categories(Manager& manager, const Executor& executor) {
+  const auto& description = executor.description();
+  const PhaseDescription* phases[] = {&description.preprocess, &description.process, &description.accumulate};
+  const auto names = Executor::categories();
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    CategorySettings settings;
+    settings.mode = allocation_mode(description.resources_mode);
+    if (settings.mode != AllocationMode::fixed) settings.max = executor.resources_of(*phases[i]);
+    if (description.stragglers == StragglerPolicy::terminate)
+      settings.fast_abort = std::max(description.fast_terminate_factor, 1.0);
+    manager.set_category(names[i], settings);
+  }
+}
+
+/// What must exist before anything is started.
+std::string check_programs(const Description& description, const AnalyzeOptions& options) {
+  std::vector<const char*> needed = {"analysis_tool"};
+  if (!description.environment_file.empty()) needed.push_back("poncho_package_run");
+  for (const char* name : needed) {
+    if (::access(program(options, name).c_str(), X_OK) != 0)
+      return program(options, name) + " is missing; it belongs beside work_queue_manager";
+  }
+  return {};
+}
+
+/// One analysis from the first task to the last line.
+class Run {
+ public:
+  Run(Description description, const AnalyzeOptions& options, Manager& manager)
+      : options_(options),
+        manager_(manager),
+        service_(manager),
+        display_(options.verbose),
+        executor_(std::move(description), executor_options(), service_,
+                  [this](const std::string& line) { display_.say(line); }),
+        signals_(manager.io(), SIGINT, SIGTERM),
+        tick_(manager.io()) {
+    // The description was moved into the executor above, so options that depend on it are read from there.
+  }
+
+  int run() {
+    if (const auto problem = executor_.start(); !problem.empty()) return complain(problem);
+    set_categories(manager_, executor_);
+    greet();
+    watch_signals();
+    arm_tick();
+    executor_.pump();
+    while (!executor_.finished() && interrupts_ < 2) {
+      auto done = manager_.wait(Duration(std::chrono::seconds(1)));
+      if (!done) {
+        executor_.pump();
+        continue;
+      }
+      executor_.on_finished(done->id, done->outcome, done->text_string(64U << 10));
+      executor_.pump();
+    }
+    return finish();
+  }
+
+ private:
+  ExecutorOptions executor_options() const {
+    ExecutorOptions result;
+    result.work_directory = options_.work_directory;
+    result.analysis_tool = program(options_, "analysis_tool");
+    result.environment_tool = program(options_, "poncho_package_run");
+    result.count_cache = options_.count_cache;
+    return result;
+  }
+
+  void greet() const {
+    const std::string rule(48, '-');
+    if (!manager_.project().empty())
+      std::cout << rule << "\nManager Name: -M " << manager_.project() << "\n" << rule << "\n";
+    std::cout << "Listening for work queue workers on port " << manager_.port() << "." << std::endl;
+  }
+
+  void watch_signals() {
+    signals_.async_wait([this](const ErrorCode& error, int) {
+      if (error) return;
+      ++interrupts_;
+      display_.leave();
+      if (interrupts_ == 1) {
+        std::cerr << "\nstopping: waiting for running tasks and merging what is done (interrupt again to stop now)\n";
+        executor_.stop();
+      }
+      manager_.interrupt();
+      watch_signals();
+    });
+  }
+
+  void arm_tick() {
+    tick_.expires_after(display_.live() ? std::chrono::milliseconds(live_period) : std::chrono::milliseconds(1000));
+    tick_.async_wait([this](const ErrorCode& error) {
+      if (error) return;
+      display_.update(executor_.planner().progress(), manager_.stats().workers_connected, false);
+      snapshot();
+      arm_tick();
+    });
+  }
+
+  void snapshot() {
+    if (options_.snapshot_every.count() <= 0 || display_.elapsed() - snapshot_at_ < options_.snapshot_every) return;
+    snapshot_at_ = display_.elapsed();
+    if (const auto problem = executor_.write_snapshot(options_.snapshot); !problem.empty())
+      std::cerr << "snapshot: " << problem << "\n";
+  }
+
+  int finish() {
+    tick_.cancel();
+    signals_.cancel();
+    const RunNumbers numbers{display_.elapsed(), manager_.stats()};
+    display_.update(executor_.planner().progress(), numbers.stats.workers_connected, true);
+    display_.leave();
+    const auto& description = executor_.description();
+    const auto problem = executor_.write_results();
+    std::cout << summary_text(executor_, numbers);
+    if (!description.report.empty()) {
+      std::ofstream report(description.report, std::ios::trunc);
+      report << report_html(executor_, numbers);
+      if (!report.flush()) std::cerr << "work_queue_manager: cannot write the report " << description.report << "\n";
+    }
+    if (interrupts_ >= 2) manager_.cancel_all();
+    manager_.finish(true);
+    if (!problem.empty()) return complain(problem);
+    std::cout << "result: " << description.output << "\naccounting: " << description.output << ".events.json"
+              << std::endl;
+    if (interrupts_ > 0) return 130;
+    return executor_.complete() ? 0 : 1;
+  }
+
+  const AnalyzeOptions& options_;
+  Manager& manager_;
+  ManagerService service_;
+  Display display_;
+  Executor executor_;
+  boost::asio::signal_set signals_;
+  boost::asio::steady_timer tick_;
+  Duration snapshot_at_{0};
+  int interrupts_ = 0;
+};
+
+}  // namespace
+
+int run_analysis(const AnalyzeOptions& given, ManagerOptions manager_options) {
+  auto description = read_description(given.description);
+  if (!description) return complain(description.error().text);
+  AnalyzeOptions options = given;
+  if (!options.output.empty()) description->output = fs::absolute(options.output).string();
+  if (!options.report.empty()) description->report = fs::absolute(options.report).string();
+  if (options.work_directory.empty()) options.work_directory = description->output + ".work";
+  if (const auto problem = check_programs(*description, options); !problem.empty()) return complain(problem);
+  if (description->stragglers == StragglerPolicy::replicate) manager_options.config.stragglers = Stragglers::replicate;
+  if (auto& monitoring = manager_options.config.monitoring;
+      !monitoring.enabled && description->resources_mode != ResourcesMode::fixed) {
+    const auto monitor = program(options, "resource_monitor");
+    if (::access(monitor.c_str(), X_OK) == 0) {
+      fs::create_directories(options.work_directory);
+      monitoring.enabled = monitoring.watchdog = true;
+      monitoring.program = monitor;
+      monitoring.directory = options.work_directory;
+      monitoring.process_id = ::getpid();
+    }
+  }
+  auto manager = Manager::create(std::move(manager_options));
+  if (!manager) return complain(manager.error().text);
+  return Run(std::move(*description), options, **manager).run();
+}
+
+}  // namespace taskmill::manager
