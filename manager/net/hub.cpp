@@ -91,6 +91,11 @@ Hub::Hub(boost::asio::io_context& io, HubConfig config, HubEvents events)
       started_(aio::steady_now()) {
   auto changed = [this] { wake(); };
   outbound_context_ = std::make_shared<Outbound::Context>(Outbound::Context{machine_, pool_, std::move(changed), {}});
+  if (events_.on_trace) {
+    outbound_context_->trace = [this](ConnId conn, const std::string& text) {
+      if (const auto peer = peers_.find(conn); peer != peers_.end()) events_.on_trace(*peer->second, true, text);
+    };
+  }
 }
 
 Hub::~Hub() { peers_.clear(); }

@@ -105,7 +105,7 @@ void Outbound::pump() {
 
 void Outbound::flush_text() {
   if (wire_.empty()) return;
-  if (context_->trace) context_->trace(wire_);
+  if (context_->trace) context_->trace(conn_, wire_);
   connection_->send(wire_);
   wire_.clear();
 }

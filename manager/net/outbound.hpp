@@ -37,7 +37,7 @@ class Outbound : public std::enable_shared_from_this<Outbound> {
     Machine& machine;
     aio::Pool& pool;
     std::function<void()> changed;  ///< facts were given to the machine outside of its own run
-    std::function<void(const std::string&)> trace;  ///< each line sent, for the debug log; may be empty
+    std::function<void(ConnId, const std::string&)> trace;  ///< each line sent, for the debug log; may be empty
   };
   Outbound(ConnId conn, std::shared_ptr<Context> context, protocol::ManagerSession& session,
            std::deque<PendingFetch>& fetches);
