@@ -124,7 +124,7 @@ int ask_manager(const Options& options) {
 }
 
 int print_records(const Options& options, std::vector<Value> records) {
-  if (options.mode == Mode::queue && !options.verbose) records = nest_foremen(std::move(records));
+  if (!options.verbose) records = nest_foremen(std::move(records));
   const Table table(columns_of(options.mode), terminal_columns());
   Window window(options.offset, options.limit);
   bool first = true;
