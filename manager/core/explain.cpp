@@ -26,6 +26,10 @@ Explanation State::explain(std::uint32_t task) {
     e.text = "its input files are being looked at";
     return e;
   }
+  if (record.where == Where::arriving) {
+    e.text = "it has just entered the queue";
+    return e;
+  }
   if (config.wait_for_workers > 0) {
     e.text = "dispatch begins when " + std::to_string(config.wait_for_workers) + " workers are connected; there are " +
              std::to_string(connected_workers);

@@ -522,6 +522,7 @@ void Machine::run(Now now, Effects& effects) {
   s.now = now;
   s.drop_zombies();
   s.run_timers();
+  s.admit_arrivals();
   s.run_matching();
   std::swap(s.reported, s.zombies);
   effects.clear();

@@ -138,13 +138,13 @@ std::uint32_t State::pick_task(std::uint32_t index, std::uint32_t slot) {
   }
   const Algorithm algorithm = algorithm_of(shape);
   const bool by_data = algorithm == Algorithm::files || algorithm == Algorithm::time;
-  if (!by_data || spec_of(tasks[first])->cached_files == 0 || tasks[first].where != Where::fifo) return first;
+  if (!by_data || spec_of(tasks[first])->cached_files == 0) return first;
   if (shape.head_passed_over >= 4 * static_cast<std::uint32_t>(config.affinity_lookahead)) return first;
   std::uint64_t total = 0;
   std::uint64_t best_held = bytes_held(tasks[first], w, &total);
   if (best_held == total || total < config.affinity_min_bytes) return first;
   std::uint32_t best = first;
-  std::uint32_t at = ready.after(first);
+  std::uint32_t at = tasks[first].where == Where::fifo ? ready.after(first) : shape.head;
   for (int i = 1; i < config.affinity_lookahead && at != no_index; ++i, at = ready.after(at)) {
     if (tasks[at].priority != tasks[first].priority) break;
     const std::uint64_t held = bytes_held(tasks[at], w, &total);

@@ -126,8 +126,23 @@ void State::enter_ready(std::uint32_t task) {
 }
 
 void State::enqueue(std::uint32_t task) {
-  tasks[task].prev = tasks[task].next = no_index;
-  ready.push(task);
+  TaskRecord& record = tasks[task];
+  record.prev = record.next = no_index;
+  record.where = Where::arriving;
+  arrivals.push_back({{record.priority, record.id.value()}, task});
+}
+
+// In the order of the queue, so that nearly all of them can be linked at the end of their lists.
+void State::admit_arrivals() {
+  if (arrivals.empty()) return;
+  const auto order = [](const Shape::HeapEntry& a, const Shape::HeapEntry& b) { return a.key.before(b.key); };
+  if (!std::is_sorted(arrivals.begin(), arrivals.end(), order)) std::sort(arrivals.begin(), arrivals.end(), order);
+  for (const auto& entry : arrivals) {
+    const bool current = tasks.alive(entry.task) && tasks[entry.task].id.value() == entry.key.id &&
+                         tasks[entry.task].where == Where::arriving;
+    if (current) ready.push(entry.task);
+  }
+  arrivals.clear();
   arm_large_tasks();
 }
 

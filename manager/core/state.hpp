@@ -94,6 +94,7 @@ struct State {
   Timers timers;
   std::vector<std::uint32_t> zombies;   ///< slots of tasks that ended since the last run
   std::vector<std::uint32_t> reported;  ///< … that were reported by it; released by the next one
+  std::vector<Shape::HeapEntry> arrivals;
   std::uint32_t next_task_id = 1, next_serial = 1, next_number = 1;
   std::uint64_t box_epoch = 1;         ///< raised when boxes of all shapes may differ
   Resources largest;                   ///< of the connected workers, resource by resource; negative: none
@@ -116,6 +117,7 @@ struct State {
   bool cancel(std::uint32_t task);
   void enter_ready(std::uint32_t task);          ///< new or returned: files, delay, queue
   void enqueue(std::uint32_t task);
+  void admit_arrivals();
   void leave_ready(std::uint32_t task);          ///< from wherever READY tasks are
   void requeue(std::uint32_t task, RequeueReason why);
   void finish(std::uint32_t task, protocol::ResultCode result, std::string message);

@@ -66,6 +66,9 @@ struct TaskSpec {
   std::vector<InputSpec> inputs;
   std::vector<OutputSpec> outputs;
   std::vector<EnvironmentVariable> environment;
+  /// Archive (conda-pack layout) or directory that the command runs inside; empty: none. Resolved by manager/api, so
+  /// the core only ever sees the wrapped task.
+  std::string environment_archive;
   std::vector<std::string> features;  ///< the worker must have announced all of them
   Resources resources;                ///< what is asked; negative fields unspecified
   double priority = 0;                ///< higher runs earlier

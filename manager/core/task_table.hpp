@@ -21,6 +21,7 @@ namespace taskmill::manager {
 /// Where a READY task is kept.
 enum class Where : std::uint8_t {
   nowhere,
+  arriving, ///< enters its shape at the next matching, together with what else arrives, in order
   fifo,     ///< linked into its shape's list
   heap,     ///< in its shape's heap (came out of order)
   files,    ///< waits for the first look at its input files; `next` counts them

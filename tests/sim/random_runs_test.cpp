@@ -82,14 +82,14 @@ SimResult play(std::uint64_t seed) {
 }
 
 TEST(RandomRuns, EveryTaskEndsOnceWhateverHappens) {
-  for (std::uint64_t seed = 1; seed <= 400; ++seed) {
+  for (std::uint64_t seed = 1; seed <= 150; ++seed) {
     const SimResult result = play(seed);
     ASSERT_TRUE(result.problems.empty()) << "seed " << seed << ": " << result.problems.front();
   }
 }
 
 TEST(RandomRuns, TheSameSeedGivesTheSameTrace) {
-  for (std::uint64_t seed = 1; seed <= 20; ++seed) EXPECT_EQ(play(seed).hash, play(seed).hash) << seed;
+  for (std::uint64_t seed = 1; seed <= 10; ++seed) EXPECT_EQ(play(seed).hash, play(seed).hash) << seed;
 }
 
 }  // namespace

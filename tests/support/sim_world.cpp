@@ -11,17 +11,51 @@ namespace {
 const Now beginning{Time(std::chrono::seconds(1)), WallTime(std::chrono::seconds(1700000000))};
 }
 
-SimWorld::SimWorld(const SimOptions& options, std::vector<SimTask> tasks)
+SimWorld::SimWorld(const SimOptions& options, std::uint32_t count, Source source)
     : options_(options),
-      tasks_(std::move(tasks)),
+      source_(std::move(source)),
+      count_(count),
       random_(options.seed),
       start_(beginning),
       now_(beginning),
       machine_(std::make_unique<Machine>(options.config, options.seed * 31 + 7, beginning)) {
-  ended_.resize(tasks_.size() + 1, 0);
-  live_.resize(tasks_.size() + 1, 0);
-  std::stable_sort(tasks_.begin(), tasks_.end(),
+  ended_.resize(count_ + std::size_t{1}, 0);
+  live_.resize(count_ + std::size_t{1}, 0);
+  truth_.reserve(count_);
+}
+
+SimWorld::SimWorld(const SimOptions& options, std::vector<SimTask> tasks)
+    : SimWorld(options, static_cast<std::uint32_t>(tasks.size()), {}) {
+  std::stable_sort(tasks.begin(), tasks.end(),
                    [](const SimTask& a, const SimTask& b) { return a.submit_at < b.submit_at; });
+  source_ = [list = std::make_shared<std::vector<SimTask>>(std::move(tasks))](std::uint32_t index, SimTask& task) {
+    task = (*list)[index];
+  };
+}
+
+// Submits the next task if it is time; otherwise sees to it that it is called again then.
+bool SimWorld::submit_next() {
+  if (truth_.size() == count_) return false;
+  if (!next_filled_) source_(static_cast<std::uint32_t>(truth_.size()), next_);
+  next_filled_ = true;
+  if (start_.time + next_.submit_at > now_.time) {
+    Event event;
+    event.what = What::submit;
+    at(start_.time + next_.submit_at, event);
+    return false;
+  }
+  next_filled_ = false;
+  truth_.push_back({next_.duration, next_.cores, next_.memory, next_.disk});
+  const auto id = machine_->submit(next_.spec, now_);
+  if (!id || id->value() != truth_.size()) problem("task not accepted: " + (id ? "wrong id" : id.error().text));
+  ++submitted_;
+  return true;
+}
+
+SimWorld::Run* SimWorld::find_run(Node& node, std::uint32_t task) {
+  for (Run& run : node.runs)
+    if (run.task == task) return &run;
+  return nullptr;
 }
 
 void SimWorld::problem(std::string text) {
@@ -92,7 +126,7 @@ void SimWorld::lose(std::uint32_t conn) {
   Node& node = nodes_[conn];
   if (!node.alive) return;
   node.alive = false;
-  for (const auto& [task, run] : node.runs) --live_[task];
+  for (const Run& run : node.runs) --live_[run.task];
   node = Node{};
   machine_->on_closed(ConnId(conn), CloseReason::disconnected, now_);
   Event event;
@@ -105,12 +139,12 @@ void SimWorld::start_what_fits(std::uint32_t conn) {
   Node& node = nodes_[conn];
   for (std::size_t i = 0; i < node.waiting.size();) {
     const std::uint32_t id = node.waiting[i];
-    const auto found = node.runs.find(id);
-    if (found == node.runs.end()) {
+    Run* const found = find_run(node, id);
+    if (found == nullptr) {
       node.waiting.erase(node.waiting.begin() + static_cast<std::ptrdiff_t>(i));
       continue;
     }
-    Run& run = found->second;
+    Run& run = *found;
     const bool fits = node.used.cores + run.box.cores <= node.cores + 1e-6 &&
                       node.used.memory + run.box.memory <= node.memory && node.used.disk + run.box.disk <= node.disk;
     if (!fits) {
@@ -125,7 +159,7 @@ void SimWorld::start_what_fits(std::uint32_t conn) {
     node.used.disk += run.box.disk;
     run.started = true;
     run.started_at = now_.time;
-    const SimTask& truth = tasks_[truth_.at(id)];
+    const Truth& truth = truth_.at(id - 1);
     Duration duration = truth.duration * (node.slow ? 10 : 1);
     ResultFacts& facts = run.facts;
     facts.task = TaskId(id);
@@ -168,14 +202,14 @@ void SimWorld::start_what_fits(std::uint32_t conn) {
 
 void SimWorld::end_run(std::uint32_t conn, std::uint32_t task) {
   Node& node = nodes_[conn];
-  const auto found = node.runs.find(task);
-  if (found == node.runs.end()) return;
-  if (found->second.started && !found->second.over) {
-    node.used.cores -= found->second.box.cores;
-    node.used.memory -= found->second.box.memory;
-    node.used.disk -= found->second.box.disk;
+  Run* const found = find_run(node, task);
+  if (found == nullptr) return;
+  if (found->started && !found->over) {
+    node.used.cores -= found->box.cores;
+    node.used.memory -= found->box.memory;
+    node.used.disk -= found->box.disk;
   }
-  node.runs.erase(found);
+  node.runs.erase(node.runs.begin() + (found - node.runs.data()));
   --live_[task];
   std::erase(node.results, task);
 }
@@ -201,10 +235,8 @@ void SimWorld::deliver(const Event& e) {
     return;
   }
   if (e.what == What::submit) {
-    truth_[e.task] = e.index;
-    const auto id = machine_->submit(tasks_[e.index].spec, now_);
-    if (!id || id->value() != e.task) problem("task not accepted: " + (id ? "wrong id" : id.error().text));
-    ++submitted_;
+    while (submit_next()) {
+    }
     return;
   }
   if (e.what == What::stat) {
@@ -226,15 +258,15 @@ void SimWorld::deliver(const Event& e) {
       break;
     case What::stage_failed: machine_->on_stage_failed(conn, {"disk error", e.index == 1}, now_); break;
     case What::started:
-      if (node.runs.contains(e.task) && node.runs[e.task].attempt == e.attempt) {
+      if (const Run* run = find_run(node, e.task); run != nullptr && run->attempt == e.attempt) {
         node.waiting.push_back(e.task);
         start_what_fits(e.conn);
       }
       break;
     case What::ended: {
-      const auto found = node.runs.find(e.task);
-      if (found == node.runs.end() || found->second.generation != e.run) break;
-      Run& run = found->second;
+      Run* const found = find_run(node, e.task);
+      if (found == nullptr || found->generation != e.run) break;
+      Run& run = *found;
       run.over = true;
       node.used.cores -= run.box.cores;
       node.used.memory -= run.box.memory;
@@ -259,9 +291,9 @@ void SimWorld::deliver(const Event& e) {
       std::vector<std::uint32_t> results;
       results.swap(node.results);
       for (const std::uint32_t task : results) {
-        const auto found = node.runs.find(task);
-        if (found == node.runs.end()) continue;
-        const ResultFacts facts = found->second.facts;
+        const Run* const found = find_run(node, task);
+        if (found == nullptr) continue;
+        const ResultFacts facts = found->facts;
         if (facts.status == 40) end_run(e.conn, task);
         machine_->on_result(conn, facts, now_);
       }
@@ -313,6 +345,7 @@ void SimWorld::perform(const Action& a, const Effects& effects) {
       break;
     case ActionKind::send_task: {
       Run run;
+      run.task = a.task.value();
       run.attempt = a.attempt;
       run.generation = ++generation_;
       if (options_.describe || options_.check) {
@@ -336,7 +369,7 @@ void SimWorld::perform(const Action& a, const Effects& effects) {
       if (options_.check && live_[a.task.value()] > (copies ? 2 : 1))
         problem("task " + std::to_string(a.task.value()) + " lives twice");
       mix(a.task.value() * 1000003ULL + conn);
-      node.runs[a.task.value()] = std::move(run);
+      node.runs.push_back(std::move(run));
       event.what = What::started;
       at(there, event);
       break;
@@ -355,9 +388,9 @@ void SimWorld::perform(const Action& a, const Effects& effects) {
       if (!options_.check) break;
       const std::string name(effects.view(a.name));
       node.cache.erase(name);
-      for (const auto& [task, run] : node.runs) {
+      for (const Run& run : node.runs) {
         if (!run.over && std::find(run.inputs.begin(), run.inputs.end(), name) != run.inputs.end())
-          problem(name + " removed while task " + std::to_string(task) + " needs it");
+          problem(name + " removed while task " + std::to_string(run.task) + " needs it");
       }
       break;
     }
@@ -369,7 +402,7 @@ void SimWorld::perform(const Action& a, const Effects& effects) {
     case ActionKind::exit: lose(conn); break;
     case ActionKind::close: {
       node.alive = false;
-      for (const auto& [task, run] : node.runs) --live_[task];
+      for (const Run& run : node.runs) --live_[run.task];
       node = Node{};
       Event again;
       again.what = What::join;
@@ -402,23 +435,10 @@ void SimWorld::perform(const Effects& effects) {
 
 SimResult SimWorld::run() {
   for (std::uint32_t i = 0; i < options_.workers; ++i) join();
-  for (std::uint32_t i = 0; i < tasks_.size(); ++i) {
-    if (tasks_[i].submit_at.count() > 0) {
-      Event event;
-      event.what = What::submit;
-      event.index = i;
-      event.task = i + 1;
-      at(now_.time + tasks_[i].submit_at, event);
-      continue;
-    }
-    Event event;
-    event.index = i;
-    event.task = i + 1;
-    event.what = What::submit;
-    deliver(event);
+  while (submit_next()) {
   }
   Effects effects;
-  const std::uint64_t all = tasks_.size();
+  const std::uint64_t all = count_;
   const std::uint64_t most_steps = 1000 + 400 * all;
   while (result_.finished + result_.cancelled < all) {
     if (++result_.steps > most_steps) {

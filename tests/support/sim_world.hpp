@@ -8,10 +8,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <queue>
 #include <string>
-#include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
@@ -64,6 +64,10 @@ struct SimResult {
 
 class SimWorld {
  public:
+  /// Describes task number `index` (from 0) into `task`, whose strings are reused. Called once per task, in order of
+  /// submission; submit_at must not fall.
+  using Source = std::function<void(std::uint32_t index, SimTask& task)>;
+  SimWorld(const SimOptions& options, std::uint32_t count, Source source);
   SimWorld(const SimOptions& options, std::vector<SimTask> tasks);
   SimResult run();
   [[nodiscard]] manager::Machine& machine() { return *machine_; }
@@ -79,7 +83,13 @@ class SimWorld {
     std::uint32_t conn = 0, task = 0, attempt = 0, index = 0, run = 0;
     bool operator<(const Event& other) const { return at != other.at ? at > other.at : order > other.order; }
   };
+  struct Truth {
+    Duration duration{0};
+    double cores = 0;
+    std::int64_t memory = 0, disk = 0;
+  };
   struct Run {  ///< a task at a worker
+    std::uint32_t task = 0;
     std::uint32_t attempt = 0;
     Resources box;
     bool started = false, over = false, prefetched = false;
@@ -93,7 +103,7 @@ class SimWorld {
     double cores = 0;
     std::int64_t memory = 0, disk = 0;
     Resources used{0, 0, 0, 0};
-    std::unordered_map<std::uint32_t, Run> runs;
+    std::vector<Run> runs;  ///< few at a time
     std::vector<std::uint32_t> waiting, results;
     std::unordered_set<std::string> cache;
     Time out_at{}, in_at{};  ///< keep the order of messages in both directions
@@ -106,6 +116,8 @@ class SimWorld {
   void perform(const manager::Effects& effects);
   void perform(const manager::Action& action, const manager::Effects& effects);
   void join();
+  bool submit_next();
+  [[nodiscard]] static Run* find_run(Node& node, std::uint32_t task);
   void start_what_fits(std::uint32_t conn);
   void end_run(std::uint32_t conn, std::uint32_t task);
   void lose(std::uint32_t conn);
@@ -116,7 +128,11 @@ class SimWorld {
   [[nodiscard]] bool chance(double p) { return p > 0 && faulty() && random_.uniform() < p; }
 
   SimOptions options_;
-  std::vector<SimTask> tasks_;
+  Source source_;
+  std::uint32_t count_ = 0;
+  std::vector<Truth> truth_;  ///< by task id - 1
+  SimTask next_;
+  bool next_filled_ = false;
   Random random_;
   Now start_, now_;
   std::unique_ptr<manager::Machine> machine_;
@@ -125,8 +141,6 @@ class SimWorld {
   std::vector<Node> nodes_;
   std::vector<std::uint8_t> ended_;       ///< by task id
   std::vector<std::uint8_t> live_;        ///< copies at workers, by task id
-  std::unordered_map<std::uint32_t, std::uint32_t> truth_;  ///< task id -> index in tasks_
-  std::vector<std::uint32_t> stat_files_;
   std::uint32_t submitted_ = 0;
   std::uint32_t generation_ = 0;
   protocol::TaskDescription description_;
