@@ -215,7 +215,7 @@ Time TaskMeter::start(pid_t pid, Time now) {
   else
     apply_mark(pid, s.mark);
   if (s.options.cgroup) (void)s.options.cgroup->add(pid);
-  sample(now);
+  if (s.options.sample_at_start) sample(now);
   return now + s.options.first_sample;
 }
 

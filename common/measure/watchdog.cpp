@@ -26,6 +26,7 @@ void Watchdog::started(Task task, pid_t pid, const WatchedTask& what, Time now) 
   auto meter = options_.meter;
   meter.limits = what.limits;
   meter.cgroup = what.cgroup;
+  meter.sample_at_start = false;
   if (what.limits.memory) meter.regular_interval = std::min(meter.regular_interval, Duration{250'000});
   auto entry = std::make_unique<Entry>(watch_, meter, now);
   entry->started = now;

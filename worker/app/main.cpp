@@ -69,6 +69,7 @@ MachineConfig machine_config(const Options& options, const measure::HostResource
   who.software = "8.0.0-taskmill-0.1";
   who.worker_id = "worker-" + hex_id();
   who.features = options.features;
+  who.capabilities = Measuring::capabilities();
   if (config.offered.gpus > 0 && !host.gpus.empty() && !host.gpus.front().name.empty()) {
     who.features.push_back(host.gpus.front().name);
   }
@@ -109,6 +110,7 @@ WorkerSettings settings_of(const Options& options, const measure::HostResources&
   settings.symlinks = options.symlinks;
   settings.volatility = options.volatility;
   settings.task_wrapper = options.task_wrapper;
+  settings.limits = options.limits;
   settings.direct_start = !options.use_shell && shell_is_dash();
   settings.environment = inherited_environment();
   return settings;

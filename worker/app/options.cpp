@@ -23,7 +23,7 @@ enum Long : int {
   long_cores, long_memory, long_disk, long_gpus, long_wall, long_feature, long_mode, long_no_symlinks, long_single,
   long_volatility, long_disk_allocation, long_wrapper, long_coprocess, long_coprocess_number, long_factory, long_tlq,
   long_foreman, long_foreman_port, long_specify_log, long_bandwidth, long_memory_threshold, long_protocol, long_shell,
-  long_exit_codes
+  long_exit_codes, long_enforce, long_processes
 };
 
 constexpr const char* short_options = "vhM:N:C:d:o:P:t:i:b:w:A:O:s:f:Z:F:acp:z:";
@@ -82,7 +82,7 @@ const std::array<option, 50> long_options = {{
 }};
 
 // Options that came later, and legacy ones with another shape; a second table keeps the first readable.
-const std::array<option, 8> more_options = {{
+const std::array<option, 10> more_options = {{
     {"advertise", no_argument, nullptr, 'a'},
     {"measure-capacity", no_argument, nullptr, 'c'},
     {"disk-threshold", required_argument, nullptr, 'z'},
@@ -90,6 +90,8 @@ const std::array<option, 8> more_options = {{
     {"protocol", required_argument, nullptr, long_protocol},
     {"use-shell", no_argument, nullptr, long_shell},
     {"exit-codes", required_argument, nullptr, long_exit_codes},
+    {"enforce", required_argument, nullptr, long_enforce},
+    {"process-limit", required_argument, nullptr, long_processes},
     {nullptr, 0, nullptr, 0},
 }};
 
@@ -183,6 +185,8 @@ class Parser {
       case long_protocol: return take_protocol(value);
       case long_shell: options_.use_shell = true; return true;
       case long_exit_codes: options_.strict_exit = std::string_view(value) == "strict"; return true;
+      case long_enforce: return take_enforce(value);
+      case long_processes: options_.limits.max_processes = lenient_integer(value); return true;
       default: return take_legacy(code);
     }
   }
@@ -218,6 +222,15 @@ class Parser {
   bool check_mode() {
     if (catalog::parse_connection_mode(options_.connection_mode) != catalog::ConnectionMode::unset) return true;
     return fail("--connection-mode " + options_.connection_mode + " is not one of by_ip, by_hostname, by_apparent_ip");
+  }
+
+  bool take_enforce(const std::string& value) {
+    using Enforce = LimitPolicy::Enforce;
+    if (value != "native" && value != "always" && value != "never") {
+      return fail("--enforce must be native, always or never");
+    }
+    options_.limits.enforce = value == "always" ? Enforce::always : value == "never" ? Enforce::never : Enforce::native;
+    return true;
   }
 
   bool take_protocol(const std::string& value) {

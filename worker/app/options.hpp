@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "worker/core/address_list.hpp"
+#include "worker/core/limit_policy.hpp"
 
 namespace taskmill::worker {
 
@@ -38,6 +39,7 @@ struct Options {
   bool use_shell = false;
   std::string task_wrapper;
   bool strict_exit = false;
+  LimitPolicy limits;
 
   std::vector<std::string> debug_flags;
   std::string debug_file;

@@ -88,6 +88,9 @@ class Machine {
   /// The task will not run: an input is not there (empty text) or it could not be prepared.
   void on_start_failed(TaskKey key, int status, int exit_code, std::string text, Time now, Effects& effects);
   void on_exited(TaskKey key, TaskExit exit, Now now, Effects& effects);
+  /// A measured limit (memory, disk, processes) was passed: the task is killed at once, since it grows while one waits,
+  /// and reported as exhausted.
+  void on_limit_passed(TaskKey key, Effects& effects);
   void on_fetched(std::uint64_t fetch_id, bool ok, bool directory, std::uint64_t size, std::uint64_t entries,
                   std::uint64_t duration_us, const std::string& text, Time now, Effects& effects);
   void on_watch_size(TaskKey key, std::size_t watch, std::uint64_t size, Time now);

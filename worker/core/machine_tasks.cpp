@@ -244,6 +244,15 @@ void Machine::act_on_limits(Now now, Effects& effects) {
   }
 }
 
+void Machine::on_limit_passed(TaskKey key, Effects& effects) {
+  TaskSlot* task = slot(key);
+  if (task == nullptr || task->state != TaskState::running || task->result.status != 0) return;
+  task->result.status = static_cast<int>(protocol::ResultCode::resource_exhaustion);
+  if (task->limit) limits_.erase({*task->limit, key});
+  task->limit.reset();
+  effects.kill.push_back(key);
+}
+
 void Machine::on_exited(TaskKey key, TaskExit exit, Now now, Effects& effects) {
   TaskSlot* task = slot(key);
   TASKMILL_ASSERT(task != nullptr && task->claim);

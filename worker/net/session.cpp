@@ -78,6 +78,7 @@ void Worker::on_link_ready() {
   next_disk_ = aio::steady_now() + std::chrono::seconds(30);
   cache_writer_ = std::make_unique<CacheWriter>(space_);
   replies_ = std::make_unique<Replies>(link_->connection(), space_.cache(), [this] { answer_results(); });
+  measuring_.on_session_started();
   machine_.on_session_started(target_.key, target_.version, aio::now(), effects_);
   wake();
 }
@@ -115,7 +116,10 @@ void Worker::on_link_message(protocol::ToWorker& message) {
           [&](protocol::ThirdGet& get) { handle(get); },
           [&](protocol::ThirdPut& put) { handle(put); },
           [&](protocol::Check&) { machine_.on_check(effects_); },
-          [&](protocol::Tlq&) { machine_.on_work(now.time); },
+          [&](protocol::Tlq& tlq) {
+            // Legacy: a place in a task queue, of which only the reception counts.
+            if (!measuring_.on_token(tlq.token)) machine_.on_work(now.time);
+          },
           [&](protocol::Release&) {
             if (!effects_.leave) effects_.leave = Leave{SessionEnd::released, "released by the manager"};
           },

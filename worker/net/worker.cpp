@@ -50,6 +50,7 @@ Worker::Worker(boost::asio::io_context& io, Log& log, Workspace& space, WorkerSe
       context_{io, log, machine_, effects_, space, processes_, captures_, disposal_, pool_, environment_,
                policy_of(settings_, space), settings_.task_wrapper, settings_.direct_start, {}, {}, {}, {}},
       tasks_(context_),
+      measuring_(context_, settings_.limits),
       fetcher_(context_),
       seeker_(io, log, settings_.ssl, settings_.fixed_version),
       writer_(space),
@@ -62,6 +63,7 @@ Worker::Worker(boost::asio::io_context& io, Log& log, Workspace& space, WorkerSe
   context_.wake = [this] { wake(); };
   context_.sweep = [this] { tasks_.sweep_orphans(); };
   captures_.use(space_.out());
+  tasks_.set_probe(&measuring_);
 }
 
 Worker::~Worker() = default;

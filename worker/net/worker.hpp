@@ -17,6 +17,7 @@
 #include "worker/net/context.hpp"
 #include "worker/net/fetcher.hpp"
 #include "worker/net/link.hpp"
+#include "worker/net/measuring.hpp"
 #include "worker/net/replies.hpp"
 #include "worker/net/seeker.hpp"
 #include "worker/net/task_runner.hpp"
@@ -38,6 +39,7 @@ struct WorkerSettings {
   double volatility = 0;
   std::string task_wrapper;
   bool direct_start = true;
+  LimitPolicy limits;
   std::uint64_t seed = 1;
   std::vector<std::string> environment;
 };
@@ -102,6 +104,7 @@ class Worker : public LinkEvents {
   aio::Pool pool_;
   Context context_;
   TaskRunner tasks_;
+  Measuring measuring_;
   Fetcher fetcher_;
   Seeker seeker_;
   CacheWriter writer_;

@@ -1,0 +1,116 @@
+#include "worker/net/measuring.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "protocol/pb/frames.hpp"
+#include "protocol/pb/measurement.hpp"
+
+namespace taskmill::worker {
+namespace {
+
+const protocol::CapabilitySet ours = {protocol::Capability::measure};
+
+measure::WatchdogOptions watchdog_options() { return {}; }
+
+template <class T>
+std::optional<T> positive(T value) {
+  return value > 0 ? std::optional<T>(value) : std::nullopt;
+}
+
+}  // namespace
+
+Measuring::Measuring(Context& context, LimitPolicy policy)
+    : context_(context),
+      policy_(policy),
+      handshake_(ours),
+      watchdog_(context.processes.watch(), watchdog_options()),
+      timer_(context.io) {}
+
+Measuring::~Measuring() = default;
+
+std::string Measuring::capabilities() { return protocol::format_capabilities(ours); }
+
+void Measuring::on_session_started() { handshake_ = protocol::CapabilityHandshake(ours); }
+
+bool Measuring::on_token(std::string_view token) { return handshake_.on_manager_token(token); }
+
+measure::Limits Measuring::limits_of(const TaskSlot& task) const {
+  measure::Limits limits;
+  limits.processes = positive(policy_.max_processes);
+  const bool native = handshake_.can(protocol::Capability::measure);
+  const bool enforce =
+      policy_.enforce == LimitPolicy::Enforce::always || (policy_.enforce == LimitPolicy::Enforce::native && native);
+  if (!task.claim || !enforce) return limits;
+  const auto& amount = task.claim->amount;
+  limits.memory = positive(amount.memory);
+  limits.disk = positive(amount.disk);
+  if (amount.cores_milli > 0) limits.cores = static_cast<double>(amount.cores_milli) / 1000;  // only told
+  return limits;
+}
+
+void Measuring::started(std::uint64_t task, pid_t pid, Time now) {
+  const TaskSlot* slot = context_.machine.slot(task);
+  if (slot == nullptr) return;
+  measure::WatchedTask what;
+  what.limits = limits_of(*slot);
+  what.sandbox = context_.space.path() + "/t." + std::to_string(slot->description.task_id);
+  watchdog_.started(task, pid, what, now);
+  arm();
+}
+
+void Measuring::ended(std::uint64_t task, Time now) {
+  // Bounded: of a large sandbox the rounds made while the task ran tell.
+  watchdog_.last_look_at_disk(task, 300);
+  watchdog_.root_exited(task, now);
+}
+
+std::string Measuring::finish(std::uint64_t task, const rusage& usage, Time now) {
+  const auto measured = watchdog_.finish(task, usage, now);
+  const TaskSlot* slot = context_.machine.slot(task);
+  if (!measured || slot == nullptr) return {};
+  if (context_.log.detailed()) {
+    context_.log.detail("task " + std::to_string(slot->description.task_id) + " used " +
+                        to_text(*measured, static_cast<double>(slot->claim ? slot->claim->amount.gpus : 0)));
+  }
+  // Of a dying one nobody wants to know.
+  if (slot->state == TaskState::running && handshake_.can(protocol::Capability::measure)) tell(*slot, *measured);
+  return {};
+}
+
+void Measuring::tell(const TaskSlot& task, const measure::Measurement& measured) {
+  const auto wall = aio::now().wall.time_since_epoch() - measured.wall;
+  const auto message =
+      protocol::to_message(measured, task.description.task_id, wall.count(), measure::MeterOptions().cores_window);
+  protocol::append_frame(context_.effects.lines, message, handshake_.can(protocol::Capability::zstd));
+}
+
+void Measuring::arm() {
+  const auto next = watchdog_.next();
+  if (!next || (armed_ && *armed_ <= *next)) return;
+  armed_ = next;
+  timer_.expires_after(std::max(*next - aio::steady_now(), Duration::zero()));
+  timer_.async_wait([this](ErrorCode error) {
+    if (error) return;
+    armed_.reset();
+    on_timer();
+  });
+}
+
+void Measuring::on_timer() {
+  for (const auto& passed : watchdog_.turn(aio::steady_now())) act_on(passed);
+  arm();
+}
+
+void Measuring::act_on(const measure::Watchdog::Passed& passed) {
+  const TaskSlot* slot = context_.machine.slot(passed.task);
+  if (slot == nullptr) return;
+  const auto name = "task " + std::to_string(slot->description.task_id);
+  if (!passed.exceeded.enforced)
+    return context_.log.detail(name + " is above its allocation, " + to_text(passed.exceeded));
+  context_.log.notice(name + " is stopped, " + to_text(passed.exceeded));
+  context_.machine.on_limit_passed(passed.task, context_.effects);
+  context_.wake();
+}
+
+}  // namespace taskmill::worker

@@ -1,0 +1,54 @@
+// Measures every task of the worker and stops those that pass a limit (docs/measurement.md).
+//
+// A probe of TaskRunner with one timer of its own; costs nothing while no task runs. What a task used goes to the
+// manager as a TaskMeasurement frame, before its result is announced, if the manager agreed to it (docs/extensions.md).
+// Managers of the old kind only admitted tasks by memory and disk, so with them these limits act only when the user
+// wants it.
+#pragma once
+
+#include <boost/asio/steady_timer.hpp>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+
+#include "common/measure/watchdog.hpp"
+#include "protocol/capabilities.hpp"
+#include "worker/core/limit_policy.hpp"
+#include "worker/host/task_probe.hpp"
+#include "worker/net/context.hpp"
+
+namespace taskmill::worker {
+
+class Measuring : public TaskProbe {
+ public:
+  Measuring(Context& context, LimitPolicy policy);
+  ~Measuring() override;
+
+  /// What the worker announces behind its id.
+  static std::string capabilities();
+  void on_session_started();
+  /// A `tlq` token of the manager: true if it was its choice of capabilities.
+  bool on_token(std::string_view token);
+
+  void started(std::uint64_t task, pid_t pid, Time now) override;
+  void ended(std::uint64_t task, Time now) override;
+  std::string finish(std::uint64_t task, const rusage& usage, Time now) override;
+
+ private:
+  [[nodiscard]] measure::Limits limits_of(const TaskSlot& task) const;
+  void arm();
+  void on_timer();
+  void act_on(const measure::Watchdog::Passed& passed);
+  void tell(const TaskSlot& task, const measure::Measurement& measured);
+
+  Context& context_;
+  LimitPolicy policy_;
+  protocol::CapabilityHandshake handshake_;
+  measure::Watchdog watchdog_;
+  boost::asio::steady_timer timer_;
+  std::optional<Time> armed_;
+};
+
+}  // namespace taskmill::worker
