@@ -19,7 +19,7 @@ std::string time_text() {
   ::gettimeofday(&now, nullptr);
   tm local{};
   ::localtime_r(&now.tv_sec, &local);
-  std::array<char, 32> text{};
+  std::array<char, 96> text{};
   std::snprintf(text.data(), text.size(), "%04d/%02d/%02d %02d:%02d:%02d.%02d", local.tm_year + 1900, local.tm_mon + 1,
                 local.tm_mday, local.tm_hour, local.tm_min, local.tm_sec, static_cast<int>(now.tv_usec / 10000));
   return text.data();
