@@ -280,6 +280,9 @@ int run_analysis(const AnalyzeOptions& given, ManagerOptions manager_options) {
   }
   auto manager = Manager::create(std::move(manager_options));
   if (!manager) return complain(manager.error().text);
+  if (options.on_listening) {
+    if (auto problem = options.on_listening(**manager); !problem.empty()) return complain(problem);
+  }
   return Run(std::move(*description), options, **manager).run();
 }
 

@@ -4,6 +4,7 @@
 // 130 interrupted (what was done is merged and written).
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -20,6 +21,8 @@ struct AnalyzeOptions {
   std::string work_directory;     ///< empty: OUTPUT.work
   std::string count_cache;        ///< empty: the user's cache directory
   std::string program_directory;  ///< where analysis_tool, resource_monitor and poncho_package_run lie
+  /// Called once the manager listens (port file, local workers); not empty: what went wrong, and the end.
+  std::function<std::string(Manager&)> on_listening;
 };
 
 int run_analysis(const AnalyzeOptions& options, ManagerOptions manager_options);

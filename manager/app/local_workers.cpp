@@ -42,6 +42,7 @@ std::vector<std::string> worker_words(const std::string& program, const LocalWor
   if (options.disk > 0) words.insert(words.end(), {"--disk", std::to_string(options.disk)});
   if (!target.password_file.empty()) words.insert(words.end(), {"-P", target.password_file});
   if (target.ssl) words.emplace_back("--ssl");
+  words.emplace_back("--parent-death");  // nothing of a run is left when the manager is killed
   words.insert(words.end(), {"127.0.0.1", std::to_string(target.port)});
   return words;
 }

@@ -28,7 +28,7 @@ constexpr const char* run_footer =
 struct Raw {
   int port = -1;
   bool ssl = false;
-  std::string timeout, algorithm, monitor, snapshot, stragglers;
+  std::string environment_cache, timeout, algorithm, monitor, snapshot, stragglers;
   std::vector<std::string> tuning, categories;
   double fast_abort = 0;
   int wait_for_workers = 0;
@@ -96,11 +96,16 @@ void add_run(CLI::App& app, RunOptions& run, Raw& raw) {
   app.add_option("tasks", run.tasks, "File with one task per line as JSON, or - for standard input")->type_name("TASKS.jsonl|-");
   app.add_option("--each-line", run.each_line, "Run the command behind -- once for each line of FILE; {} is the line, {#} its number")
       ->type_name("FILE|-");
-  app.add_option("--port-file", run.port_file, "Write the port here once it is known")->type_name("FILE");
   app.add_option("--results", run.results, "Append one JSON record per finished task")->type_name("FILE.jsonl");
   app.add_option("--stdout-limit", run.stdout_limit, "Bytes of a task's output kept in its record")->type_name("BYTES");
   app.add_option("--stdout-dir", run.stdout_dir, "Write each task's standard output to DIR/task-ID.out")->type_name("DIR");
   app.add_option("--output-dir", run.output_dir, "Outputs go below DIR and nowhere else; absolute names and .. are refused")->type_name("DIR");
+  app.add_option("--environment", run.environment,
+                 "Run every command inside this environment: an archive of conda-pack or venv-pack (tar, tar.gz, tar.zst …) or a "
+                 "directory; each worker unpacks it once (docs/environments.md)")
+      ->type_name("ARCHIVE|DIR");
+  app.add_option("--environment-cache", raw.environment_cache, "Where repacked archives are kept; default ~/.cache/taskmill/environments")
+      ->type_name("DIR");
   app.add_option("--max-retries", run.max_retries, "For tasks that do not say: at most N+1 tries; default: until it works")
       ->check(CLI::NonNegativeNumber);
   app.add_option("--timeout", raw.timeout, "End the whole run after this time (90, 5m, 2h); what is not finished has failed")->type_name("TIME");
@@ -129,6 +134,7 @@ std::string fill_policy(const Raw& raw, ManagerOptions& manager, RunOptions& run
   if (raw.fast_abort > 0) manager.config.default_category.fast_abort = raw.fast_abort;
   if (raw.fast_abort > 0) run.categories.emplace_back("default", manager.config.default_category);
   if (raw.stragglers == "replicate") manager.config.stragglers = Stragglers::replicate;
+  manager.environments.cache = raw.environment_cache;
   if (raw.wait_for_workers > 0) manager.config.wait_for_workers = raw.wait_for_workers;
   constexpr std::pair<const char*, Algorithm> algorithms[] = {{"time", Algorithm::time}, {"files", Algorithm::files},
                                                               {"fcfs", Algorithm::fcfs}, {"rand", Algorithm::rand},
@@ -261,6 +267,10 @@ CommandLine parse_command_line(int argc, char** argv) {
     line.run.command.assign(words.begin() + static_cast<std::ptrdiff_t>(i) + 1, words.end());
     words.resize(i);
   }
+  if (words.size() > 1 && words[1][0] != '-' && std::string_view(words[1]) != "run" && std::string_view(words[1]) != "analyze") {
+    line.exit_code = complain("unknown command '" + std::string(words[1]) + "'; use run or analyze");
+    return line;
+  }
   CLI::App app(description, "work_queue_manager");
   app.set_version_flag("--version", "work_queue_manager 0.1.0 (Taskmill), protocols 9 to 11");
   app.require_subcommand(1);
@@ -271,6 +281,7 @@ CommandLine parse_command_line(int argc, char** argv) {
     add_logs(*sub, line.manager);
     add_policy(*sub, raw);
     add_local(*sub, line.run.local);
+    sub->add_option("--port-file", line.run.port_file, "Write the port here once it is known")->type_name("FILE");
   }
   add_run(run, line.run, raw);
   run.add_option("--journal", line.manager.journal, "Remember finished tasks in DIR: the same run started again does the rest only")->type_name("DIR");
@@ -304,6 +315,7 @@ CommandLine parse_command_line(int argc, char** argv) {
     line.exit_code = complain(problem);
     return line;
   }
+  line.run.verbose |= line.analyze.verbose;
   line.mode = run.parsed() ? CommandLine::Mode::run : CommandLine::Mode::analyze;
   return line;
 }

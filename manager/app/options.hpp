@@ -23,6 +23,7 @@ struct RunOptions {
   std::vector<std::string> command;       ///< words behind "--"
   std::string port_file, results, output_dir, stdout_dir;
   std::uint64_t stdout_limit = 64U << 10; ///< bytes of standard output in a result record
+  std::string environment;                ///< archive or directory, for tasks that do not name one
   std::optional<int> max_retries;         ///< for tasks that do not say
   Duration timeout{0};                    ///< of the whole run; 0: none
   bool keep_going = false, verbose = false, quiet = false;

@@ -71,6 +71,7 @@ std::string confine_outputs(TaskSpec& spec, const std::string& directory) {
 void prepare_tasks(TaskList& list, const RunOptions& options, const std::string& name) {
   std::erase_if(list.tasks, [&](TaskLine& task) {
     if (options.max_retries && task.spec.max_retries == 0) task.spec.max_retries = *options.max_retries;
+    if (task.spec.environment_archive.empty()) task.spec.environment_archive = options.environment;
     std::string problem;
     if (!options.output_dir.empty()) problem = confine_outputs(task.spec, options.output_dir);
     if (problem.empty()) {
@@ -89,7 +90,7 @@ void show_problems(const std::vector<std::string>& problems) {
 
 // Names a task across restarts: by what it is, and which of several equal ones.
 std::string task_key(const TaskSpec& spec, std::unordered_map<std::string, int>& seen) {
-  std::string text = spec.command + '\0' + spec.tag + '\0' + spec.category + '\0';
+  std::string text = spec.command + '\0' + spec.environment_archive + '\0' + spec.tag + '\0' + spec.category + '\0';
   for (const auto& input : spec.inputs) text += input.source + '\0' + input.remote + '\0' + std::to_string(input.first) + '\0' + std::to_string(input.last) + (input.data ? *input.data : "") + '\0';
   for (const auto& output : spec.outputs) text += output.local + '\0' + output.remote + '\0';
   for (const auto& variable : spec.environment) text += variable.name + '=' + variable.value.value_or("") + '\0';
@@ -118,7 +119,7 @@ class Run {
         live_(::isatty(STDOUT_FILENO) == 1 && !options.quiet),
         start_(aio::steady_now()) {}
 
-  std::string start_workers(const ManagerOptions& options);
+  LocalWorkers& workers() { return workers_; }
   std::string submit(TaskList& list, bool journal);
   int wait();
 
@@ -147,10 +148,6 @@ class Run {
   bool live_, drawn_ = false, interrupted_ = false, out_of_time_ = false;
   Time start_, last_plain_{};
 };
-
-std::string Run::start_workers(const ManagerOptions& options) {
-  return workers_.start(options_.local, {manager_.port(), options.password_file, !options.ssl_cert.empty(), options.debug_log});
-}
 
 std::string Run::submit(TaskList& list, bool journal) {
   std::unordered_map<std::string, int> seen;
@@ -334,6 +331,17 @@ void print_where(const Manager& manager, const RunOptions& options) {
 
 }  // namespace
 
+std::string start_services(Manager& manager, const RunOptions& options, const ManagerOptions& manager_options,
+                           LocalWorkers& workers) {
+  for (const auto& [category, settings] : options.categories) manager.set_category(category, settings);
+  if (!options.port_file.empty()) {
+    const auto problem = write_whole_file(options.port_file, std::to_string(manager.port()) + "\n");
+    if (!problem.empty()) return "--port-file " + problem;
+  }
+  return workers.start(options.local, {manager.port(), manager_options.password_file, !manager_options.ssl_cert.empty(),
+                                       manager_options.debug_log});
+}
+
 std::string prepare_tls(ManagerOptions& options) {
   if (options.ssl_cert != "auto") return {};
   std::string directory = "/tmp/taskmill-tls-XXXXXX";
@@ -372,15 +380,10 @@ int run_tasks(const RunOptions& options, ManagerOptions manager_options) {
     ::rmdir(manager_options.ssl_cert.substr(0, manager_options.ssl_cert.rfind('/')).c_str());
   }
   if (!manager.has_value()) return complain(manager.error().text);
-  for (const auto& [category, settings] : options.categories) (*manager)->set_category(category, settings);
-  if (!options.port_file.empty()) {
-    const auto problem = write_whole_file(options.port_file, std::to_string((*manager)->port()) + "\n");
-    if (!problem.empty()) return complain("--port-file " + problem);
-  }
   print_where(**manager, options);
   Run run(options, **manager, std::move(results));
   if (auto problem = run.submit(list, !manager_options.journal.empty()); !problem.empty()) return complain(problem);
-  if (auto problem = run.start_workers(manager_options); !problem.empty()) return complain(problem);
+  if (auto problem = start_services(**manager, options, manager_options, run.workers()); !problem.empty()) return complain(problem);
   const int code = run.wait();
   return list.problems.empty() || code != 0 ? code : 1;
 }

@@ -289,10 +289,10 @@ Expected<TaskSpec> parse_task(std::string_view text) {
   Fields fields(json, "", problem);
   TaskSpec spec;
   fields.text("command", spec.command);
-  if (spec.command.empty()) problem.report("command", "is missing");
   fields.text("tag", spec.tag);
   fields.text("category", spec.category);
   fields.text("coprocess", spec.coprocess);
+  fields.text("environment", spec.environment_archive);
   each_element(fields, "features", problem, [&](const Json& feature, const std::string& where) {
     if (!feature.is_string()) return problem.report(where, "text is expected");
     spec.features.push_back(feature.get<std::string>());
@@ -302,6 +302,7 @@ Expected<TaskSpec> parse_task(std::string_view text) {
   read_resources(fields, spec);
   read_policy(fields, spec);
   fields.done();
+  if (spec.command.empty()) problem.report("command", "is missing");  // last: a misspelt name says more
   if (!problem.text.empty()) return make_error(problem.text);
   return spec;
 }
