@@ -57,7 +57,7 @@ What to offer:
 How tasks run:
  -s,--workdir=DIR            Where the workspace goes (default: $CCTOOLS_TEMP, $_CONDOR_SCRATCH_DIR, $TMPDIR, /tmp).
     --task-wrapper=CMD       Run every task through CMD; {} is the command, [] the command as one quoted word.
-    --enforce=WHEN           Stop tasks above their memory or disk: native (default: for managers that understand it),
+    --enforce=WHEN           Stop tasks above their memory or disk: native (default: when our manager asks for it),
                              always, never.
     --process-limit=N        Stop a task with more processes at one time (default 2000; 0: no limit).
     --use-shell              Start even the simplest command through /bin/sh.

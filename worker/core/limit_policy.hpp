@@ -7,7 +7,7 @@ namespace taskmill::worker {
 
 struct LimitPolicy {
   enum class Enforce : std::uint8_t {
-    native,  ///< for managers that understand the answer
+    native,  ///< when the manager asks for it
     always,
     never,
   };

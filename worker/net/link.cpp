@@ -51,6 +51,10 @@ std::size_t Link::on_data(std::span<const char> bytes) {
     if (ready_) heard_ = true;
     auto step = session_.next(rest);
     used += step.consumed;
+    if (tracing_ && ready_ && step.consumed > 0) {
+      const std::string_view line(rest.data(), step.consumed);
+      events_->on_link_line(line.substr(0, line.find('\n')));
+    }
     if (const auto reply = session_.take_output(); !reply.empty()) connection_->send(reply);
     if (step.failed()) {
       fail(step.problem, step.detail);

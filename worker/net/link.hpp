@@ -21,6 +21,8 @@ enum class LinkFault : std::uint8_t { closed, tls, password_required, wrong_pass
 class LinkEvents {
  public:
   virtual ~LinkEvents() = default;
+  /// A line (or the first of a small body) has been read; only while set_tracing(true).
+  virtual void on_link_line(std::string_view line) = 0;
   virtual void on_link_secured() = 0;
   /// The password exchange (if any) is over: say hello.
   virtual void on_link_ready() = 0;
@@ -43,6 +45,7 @@ class Link : public aio::ConnectionHandler {
   Link(const Link&) = delete;
   Link& operator=(const Link&) = delete;
 
+  void set_tracing(bool tracing) { tracing_ = tracing; }
   void start(aio::SslPtr ssl);
   /// The owner is done with it: no events any more, the rest of the outbox is sent, then `closed` is called.
   void retire(std::function<void()> closed);
@@ -73,6 +76,7 @@ class Link : public aio::ConnectionHandler {
   bool has_password_;
   LinkEvents* events_;
   std::function<void()> retired_closed_;
+  bool tracing_ = false;
   bool heard_ = false;
   bool ready_ = false;
   bool finishing_ = false;

@@ -9,7 +9,7 @@
 namespace taskmill::worker {
 namespace {
 
-const protocol::CapabilitySet ours = {protocol::Capability::measure};
+const protocol::CapabilitySet ours = {protocol::Capability::measure, protocol::Capability::enforce};
 
 measure::WatchdogOptions watchdog_options() { return {}; }
 
@@ -38,7 +38,7 @@ bool Measuring::on_token(std::string_view token) { return handshake_.on_manager_
 measure::Limits Measuring::limits_of(const TaskSlot& task) const {
   measure::Limits limits;
   limits.processes = positive(policy_.max_processes);
-  const bool native = handshake_.can(protocol::Capability::measure);
+  const bool native = handshake_.can(protocol::Capability::enforce);
   const bool enforce =
       policy_.enforce == LimitPolicy::Enforce::always || (policy_.enforce == LimitPolicy::Enforce::native && native);
   if (!task.claim || !enforce) return limits;

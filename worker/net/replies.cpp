@@ -35,9 +35,16 @@ void send_range(aio::Connection& connection, os::UniqueFd file, std::uint64_t of
   connection.send(bytes);
 }
 
-void Replies::want_results() { requests_.push_back({false, {}, false}); }
+void Replies::want_results() { requests_.push_back({false, {}, false, {}}); }
 
-void Replies::want_get(std::string name, bool recursive) { requests_.push_back({true, std::move(name), recursive}); }
+void Replies::want_get(std::string name, bool recursive) { requests_.push_back({true, std::move(name), recursive, {}}); }
+
+bool Replies::wants(std::string_view name) const {
+  return std::any_of(requests_.begin(), requests_.end(),
+                     [name](const Request& request) { return request.is_get && request.name == name; });
+}
+
+void Replies::in_turn(std::function<void()> action) { requests_.push_back({false, {}, false, std::move(action)}); }
 
 void Replies::pump() {
   int budget = entries_per_turn;
@@ -47,13 +54,13 @@ void Replies::pump() {
       if (!step()) end_get();
       continue;
     }
-    const Request request = requests_.front();
-    if (request.is_get) {
-      begin_get(request);
+    if (requests_.front().is_get) {
+      begin_get(Request(requests_.front()));
       continue;
     }
+    const auto action = std::move(requests_.front().action);
     requests_.pop_front();
-    answer_results_();
+    action ? action() : answer_results_();
   }
 }
 

@@ -12,6 +12,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -29,6 +30,11 @@ class Replies {
 
   void want_results();
   void want_get(std::string name, bool recursive);
+  /// True while an answer to a `get` of this name is still to be given.
+  [[nodiscard]] bool wants(std::string_view name) const;
+  /// Runs `action` when everything asked for before it has been answered: managers send `get X` and `unlink X` in one
+  /// write, and the file must outlive its answer.
+  void in_turn(std::function<void()> action);
   /// Goes on until there is nothing to say or the connection has enough. Call it after requests and when drained.
   void pump();
   [[nodiscard]] bool idle() const { return requests_.empty(); }
@@ -40,6 +46,7 @@ class Replies {
     bool is_get = false;
     std::string name;
     bool recursive = false;
+    std::function<void()> action{};  ///< of in_turn
   };
   struct DirCloser {
     void operator()(DIR* dir) const { ::closedir(dir); }

@@ -57,8 +57,20 @@ void Worker::on_found(boost::asio::ip::tcp::socket socket, const Target& target)
   link_started_ = aio::steady_now();
   ready_by_ = link_started_ + std::min(ready_limit, std::max(settings_.machine.idle_timeout, Duration(1'000'000)));
   link_ = std::make_unique<Link>(std::move(socket), std::move(session), settings_.password.has_value(), *this);
+  link_->set_tracing(log_.detailed());
   link_->start(target_.ssl ? aio::make_client_ssl(*ssl_context_, target_.address.host, settings_.tls) : nullptr);
   wake();
+}
+
+void Worker::on_link_line(std::string_view line) { log_.detail("rx: " + std::string(line)); }
+
+void Worker::trace_sent(std::string_view lines) {
+  while (!lines.empty()) {
+    const auto end = lines.find('\n');
+    log_.detail("tx: " + std::string(lines.substr(0, end)));
+    if (end == std::string_view::npos) return;
+    lines.remove_prefix(end + 1);
+  }
 }
 
 void Worker::on_link_secured() {
@@ -95,9 +107,19 @@ void Worker::on_link_message(protocol::ToWorker& message) {
           [&](protocol::SendResults&) {
             machine_.on_results_requested();
             replies_->want_results();
+            pump_replies();  // now, in case a `kill` follows in the same breath
           },
-          [&](protocol::Get& get) { replies_->want_get(std::string(get.name), get.recursive); },
-          [&](protocol::Unlink& unlink) { machine_.on_unlink(unlink.name, now.time, effects_); },
+          [&](protocol::Get& get) {
+            replies_->want_get(std::string(get.name), get.recursive);
+            pump_replies();
+          },
+          [&](protocol::Unlink& unlink) {
+            if (!replies_->wants(unlink.name)) return machine_.on_unlink(unlink.name, now.time, effects_);
+            replies_->in_turn([this, name = std::string(unlink.name)] {
+              machine_.on_unlink(name, aio::steady_now(), effects_);
+              wake();
+            });
+          },
           [&](protocol::BeginDirectory& directory) {
             machine_.on_work(now.time);
             cache_writer_->begin_directory(directory.path);
@@ -195,10 +217,7 @@ void Worker::store(std::optional<StoredObject> object) {
 
 void Worker::on_link_pause() {
   machine_.on_heard(aio::steady_now());
-  // The result of a task that is killed in the same breath must not be sent: effects first, then answers.
-  if (!replies_ || replies_->idle()) return wake();
-  turn();
-  pump_replies();
+  wake();
 }
 
 void Worker::on_link_drained() {
@@ -223,7 +242,9 @@ void Worker::answer_results() {
 void Worker::send_part(const ReplyPart& part) {
   auto& connection = link_->connection();
   switch (part.kind) {
-    case ReplyPart::Kind::text: return connection.send(part.text);
+    case ReplyPart::Kind::text:
+      if (log_.detailed()) trace_sent(part.text);
+      return connection.send(part.text);
     case ReplyPart::Kind::output: {
       Captured* captured = tasks_.output_of(part.key);
       if (captured == nullptr) return send_zeros(part.length);

@@ -35,6 +35,9 @@ std::string find_program(const std::string& word, std::string_view path) {
   return {};
 }
 
+/// Before a task is refused for want of something.
+constexpr auto shortage_pause = std::chrono::milliseconds(100);
+
 bool is_shortage(const ErrorCode& error) {
   switch (error.value()) {
     case EAGAIN:
@@ -121,15 +124,27 @@ void TaskRunner::on_staged(TaskKey key, StageOutcome outcome, const std::string&
 
 void TaskRunner::fail_start(Run& run, const ErrorCode& error, const std::string& why) {
   const TaskKey key = run.key;
-  context_.log.error("task could not be started: " + (why.empty() ? "an input is missing (" + error.message() + ")" : why));
-  run.done = true;
-  if (is_shortage(error)) {
-    // Not the task's fault: refused, so that the manager can give it to somebody who has room.
-    context_.machine.on_start_failed(key, 40, 0, {}, aio::steady_now(), context_.effects);
-  } else {
+  const auto text = "task could not be started: " + (why.empty() ? "an input is missing (" + error.message() + ")" : why);
+  if (text != last_failure_) context_.log.error(text);
+  last_failure_ = text;
+  if (!is_shortage(error)) {
+    run.done = true;
     context_.machine.on_start_failed(key, 1, 1, why, aio::steady_now(), context_.effects);
+    return context_.wake();
   }
-  context_.wake();
+  // Not the task's fault: refused, so that the manager can give it to somebody who has room. A little later, because old
+  // managers send a refused task to the same worker again at once.
+  run.ending = true;
+  run.patience = std::make_unique<boost::asio::steady_timer>(context_.io, shortage_pause);
+  run.patience->async_wait([this, key](ErrorCode aborted) {
+    const auto at = runs_.find(key);
+    if (aborted || at == runs_.end()) return;
+    at->second->ending = false;
+    at->second->done = true;
+    context_.machine.on_start_failed(key, 40, 0, {}, aio::steady_now(), context_.effects);
+    context_.wake();
+    if (at->second->discarded) remove(*at->second);
+  });
 }
 
 void TaskRunner::launch(Run& run) {
@@ -138,6 +153,7 @@ void TaskRunner::launch(Run& run) {
   auto capture = context_.captures.acquire();
   if (!capture) return fail_start(run, capture.error(), "cannot create the file for its output: " + capture.error().message());
   run.capture = std::move(*capture);
+  const Now now = aio::now();  // the time of a task includes its start
   auto started = spawn(run, task);
   if (!started) {
     run.output = context_.captures.finish(std::move(run.capture), false);
@@ -145,11 +161,11 @@ void TaskRunner::launch(Run& run) {
     return fail_start(run, started.error(), "cannot start a process: " + started.error().message());
   }
   run.process = true;
+  last_failure_.clear();
   run.wait = std::make_unique<Wait>(context_.io, started->pidfd.release());
   run.wait->async_wait(Wait::wait_read, [this, key](ErrorCode error) {
     if (!error) on_process_end(key);
   });
-  const Now now = aio::now();
   if (probe_ != nullptr) probe_->started(key, started->pid, now.time);
   if (context_.log.detailed()) {
     context_.log.detail("started process " + std::to_string(started->pid) + " (" + task.description.command.value_or("") + ")");

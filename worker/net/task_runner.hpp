@@ -82,6 +82,7 @@ class TaskRunner {
   Watches watches_;
   Wait watch_wait_;
   bool watch_armed_ = false;
+  std::string last_failure_;  ///< said once, not for every task
   TaskProbe* probe_ = nullptr;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

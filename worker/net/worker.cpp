@@ -132,7 +132,10 @@ void Worker::turn() {
 }
 
 void Worker::perform(Effects& effects) {
-  if (link_ && ready_ && !effects.lines.empty()) link_->send(effects.lines);
+  if (link_ && ready_ && !effects.lines.empty()) {
+    if (log_.detailed()) trace_sent(effects.lines);
+    link_->send(effects.lines);
+  }
   for (const auto key : effects.terminate) tasks_.signal(key, SIGTERM);
   for (const auto key : effects.kill) tasks_.signal(key, SIGKILL);
   for (const auto key : effects.discard) tasks_.discard(key);
@@ -145,6 +148,8 @@ void Worker::perform(Effects& effects) {
     const auto leave = *effects.leave;
     if (leave.end == SessionEnd::idle) {
       log_.notice("disconnecting from " + target_.address.text() + " because " + leave.reason);
+    } else if (leave.end == SessionEnd::released || leave.end == SessionEnd::exit_ordered) {
+      log_.detail(leave.reason);
     } else {
       log_.complain("work_queue_worker: " + leave.reason);
     }

@@ -71,7 +71,9 @@ class Worker : public LinkEvents {
 
   // session.cpp: one manager
   void on_found(boost::asio::ip::tcp::socket socket, const Target& target);
+  void on_link_line(std::string_view line) override;
   void on_link_secured() override;
+  void trace_sent(std::string_view lines);
   void on_link_ready() override;
   void on_link_message(protocol::ToWorker& message) override;
   void on_whole_body(const protocol::PutFile& file, std::string_view bytes) override;
