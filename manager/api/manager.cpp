@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
@@ -62,7 +63,8 @@ Expected<std::string> read_password_file(const std::string& path) {
 }
 
 struct Manager::Impl {
-  explicit Impl(ManagerOptions chosen) : options(std::move(chosen)), work(io.get_executor()), deadline(io), sync_timer(io) {}
+  explicit Impl(ManagerOptions chosen)
+      : options(std::move(chosen)), work(io.get_executor()), deadline(io), sync_timer(io), environments(options.environments) {}
 
   std::string open_files();
   HubConfig hub_config(std::string password) const;
@@ -85,6 +87,7 @@ struct Manager::Impl {
   std::unique_ptr<StatsLog> statistics;
   std::unique_ptr<DebugLog> debug;
   std::unique_ptr<Journal> journal;
+  Environments environments;
   std::unordered_map<TaskId, std::string> keys;  ///< of tasks in the journal, until they end
   std::unique_ptr<Hub> hub;
   std::unique_ptr<CatalogLink> catalog;
@@ -185,6 +188,7 @@ void Manager::Impl::on_report(const Report& report, const Effects& effects, cons
     task.id = report.task;
     task.cancelled = report.kind == ReportKind::cancelled;
     task.spec = hub->machine().spec(report.task).value_or(TaskSpec{});
+    environments.restore(task.spec);
     task.outcome = *outcome;
     task.text = text;
     if (outstanding > 0) --outstanding;
@@ -302,6 +306,11 @@ const std::string& Manager::project() const { return impl_->options.project; }
 void Manager::set_callbacks(ManagerCallbacks callbacks) { impl_->callbacks = std::move(callbacks); }
 
 Expected<TaskId> Manager::submit(const TaskSpec& spec) {
+  if (!spec.environment_archive.empty()) {
+    TaskSpec wrapped = spec;
+    if (auto done = impl_->environments.apply(wrapped); !done) return done.error();
+    return submit(wrapped);
+  }
   auto id = impl_->hub->machine().submit(spec, aio::now());
   if (id.has_value()) impl_->count_submitted(*id, 1);
   return id;
@@ -309,6 +318,14 @@ Expected<TaskId> Manager::submit(const TaskSpec& spec) {
 
 Expected<TaskId> Manager::submit(std::span<const TaskSpec> specs) {
   if (specs.empty()) return make_error("an empty batch of tasks was submitted");
+  const auto needs_environment = [](const TaskSpec& spec) { return !spec.environment_archive.empty(); };
+  if (std::any_of(specs.begin(), specs.end(), needs_environment)) {
+    std::vector<TaskSpec> wrapped(specs.begin(), specs.end());
+    for (TaskSpec& spec : wrapped) {
+      if (auto done = impl_->environments.apply(spec); !done) return done.error();
+    }
+    return submit(std::span<const TaskSpec>(wrapped));
+  }
   auto first = impl_->hub->machine().submit_batch(specs, aio::now());
   if (first.has_value()) impl_->count_submitted(*first, specs.size());
   return first;

@@ -24,6 +24,7 @@
 #include <vector>
 
 #include "common/base/result.hpp"
+#include "manager/api/environments.hpp"
 #include "manager/api/task.hpp"
 #include "manager/core/config.hpp"
 #include "manager/core/effects.hpp"
@@ -55,6 +56,7 @@ struct ManagerOptions {
   std::uint64_t stdout_memory = 1U << 20;       ///< standard output of a task up to this size stays in memory
   std::string spool_directory;                  ///< for larger ones; empty: TMPDIR
   std::uint64_t disk_reserve = 64ULL << 20;     ///< bytes that stay free where outputs are stored
+  EnvironmentOptions environments;              ///< for tasks with an environment_archive
   Config config;                                ///< tuning, algorithm, monitoring
 };
 
