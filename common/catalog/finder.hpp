@@ -27,8 +27,8 @@
 namespace taskmill::catalog {
 
 struct FinderOptions {
-  std::string catalogs;  ///< -C list; empty: CATALOG_HOST, else localhost:9097
-  std::string project;   ///< extended regular expression for the whole project name
+  std::string catalogs{};  ///< -C list; empty: CATALOG_HOST, else localhost:9097
+  std::string project{};   ///< extended regular expression for the whole project name
   ConnectionMode mode = ConnectionMode::unset;
   std::int64_t stale_after_seconds = 15 * 60;
   std::uint64_t seed = 0;  ///< spreads workers over managers; give each worker another one

@@ -23,11 +23,11 @@ namespace taskmill::catalog {
 enum class UpdateProtocol : unsigned char { from_environment, tcp, udp };
 
 struct PublisherOptions {
-  std::string catalogs;  ///< list; empty: CATALOG_HOST, else localhost:9097
+  std::string catalogs{};  ///< list; empty: CATALOG_HOST, else localhost:9097
   UpdateProtocol protocol = UpdateProtocol::from_environment;
   Duration timeout = std::chrono::seconds(15);
   /// One line for the log: "catalog localhost:9097 does not accept updates: Connection refused".
-  std::function<void(const std::string&)> on_problem;
+  std::function<void(const std::string&)> on_problem{};
 };
 
 class Publisher {
