@@ -40,6 +40,8 @@ struct Histogram {
   /// Position of the maximum in GeV: a parabola through the logarithms of the counts around the highest bin.
   [[nodiscard]] double peak_gev() const;
   [[nodiscard]] std::string to_json() const;
+  /// The form that `work_queue_manager analyze` adds by itself (docs/analysis.md): one histogram and three counters.
+  [[nodiscard]] std::string to_partial_json() const;
   bool operator==(const Histogram&) const = default;
 };
 

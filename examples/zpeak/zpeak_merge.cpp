@@ -46,6 +46,16 @@ std::string read_partial(const std::string& name, zpeak::Histogram& histogram) {
   const auto json = nlohmann::json::parse(file, nullptr, false);
   if (!json.is_object()) return "not a JSON object";
   try {
+    if (json.contains("format")) {  // a result of `work_queue_manager analyze`
+      const auto& mass = json.at("histograms").at("mass");
+      if (mass.at("axes").at(0).at("low") != zpeak::low_gev || mass.at("axes").at(0).at("high") != zpeak::high_gev)
+        return "other bins";
+      mass.at("counts").get_to(histogram.counts);
+      json.at("counters").at("events").get_to(histogram.events);
+      json.at("counters").at("same_charge").get_to(histogram.same_charge);
+      json.at("counters").at("out_of_range").get_to(histogram.out_of_range);
+      return {};
+    }
     if (json.at("low_gev") != zpeak::low_gev || json.at("high_gev") != zpeak::high_gev) return "other bins";
     json.at("counts").get_to(histogram.counts);
     json.at("events").get_to(histogram.events);
