@@ -13,7 +13,8 @@ struct Named {
 };
 
 // In the order in which they are written.
-constexpr std::array<Named, 5> names = {{{Capability::batch, "batch"},
+constexpr std::array<Named, 6> names = {{{Capability::batch, "batch"},
+                                         {Capability::enforce, "enforce"},
                                          {Capability::env, "env"},
                                          {Capability::measure, "measure"},
                                          {Capability::peer, "peer"},

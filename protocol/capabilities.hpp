@@ -1,6 +1,6 @@
 // What native peers can do beyond the old wire, and how they agree on it (docs/extensions.md).
 //
-// The worker announces everything it can right behind its id:   info wqx-caps 1,batch,env,measure,peer,zstd
+// The worker announces everything it can right behind its id:   info wqx-caps 1,batch,enforce,env,measure,peer,zstd
 // The manager answers with what it will use:                    tlq wqx:1,batch,measure
 // Old peers ignore either line. Only when both were seen may frames be sent, and only of the agreed kinds.
 #pragma once
@@ -18,7 +18,14 @@ constexpr std::string_view capability_field = "wqx-caps";  ///< of the worker's 
 constexpr std::string_view capability_token = "wqx:";      ///< begins the manager's `tlq` token
 constexpr std::size_t max_capability_list = 1024;          ///< longer lists are none
 
-enum class Capability : std::uint8_t { measure, batch, env, peer, zstd };
+enum class Capability : std::uint8_t {
+  measure,  ///< the worker tells what tasks used
+  enforce,  ///< and stops those above their memory or disk
+  batch,
+  env,
+  peer,
+  zstd
+};
 
 class CapabilitySet {
  public:

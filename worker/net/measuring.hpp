@@ -2,8 +2,7 @@
 //
 // A probe of TaskRunner with one timer of its own; costs nothing while no task runs. What a task used goes to the
 // manager as a TaskMeasurement frame, before its result is announced, if the manager agreed to it (docs/extensions.md).
-// Managers of the old kind only admitted tasks by memory and disk, so with them these limits act only when the user
-// wants it.
+// Old managers only admit tasks by memory and disk, so these limits act when a native manager asks for it, or the user.
 #pragma once
 
 #include <boost/asio/steady_timer.hpp>

@@ -67,12 +67,12 @@ TEST(Handshake, TravelsInLinesThatOldPeersIgnore) {
   ASSERT_TRUE(info(bytes, capability_field, format_capabilities(CapabilitySet::all())));
   testing::ManagerDriver manager({});
   manager.feed(bytes);
-  EXPECT_EQ(manager.events.at(0), R"(info field="wqx-caps" value="1,batch,env,measure,peer,zstd")");
+  EXPECT_EQ(manager.events.at(0), R"(info field="wqx-caps" value="1,batch,enforce,env,measure,peer,zstd")");
   bytes.clear();
   ASSERT_TRUE(tlq(bytes, format_capability_token(CapabilitySet::all())));
   testing::WorkerDriver worker({});
   worker.feed(bytes);
-  EXPECT_EQ(worker.events.at(0), R"(tlq token="wqx:1,batch,env,measure,peer,zstd")");
+  EXPECT_EQ(worker.events.at(0), R"(tlq token="wqx:1,batch,enforce,env,measure,peer,zstd")");
 }
 
 TEST(Frames, AreAllowedByKindDirectionAndAgreement) {
