@@ -54,7 +54,7 @@ class NewManager:
         self.results_path = self.lab.dir / "results.jsonl"
         port_file = self.lab.dir / "port"
         command = [self.lab.programs.find("new", "work_queue_manager"), "run", lines, "--port", 0, "--port-file", port_file]
-        command += ["--results", self.results_path, "--keep-going", *self.options]
+        command += ["--results", self.results_path, "--stdout-limit", 4000000, "--keep-going", *self.options]
         if self.password:
             command += ["-P", self.password]
         if self.name:

@@ -1,7 +1,9 @@
 """What happens in long sessions: workers that die, cancelled tasks, changed inputs, limits, returning managers."""
 import signal
+import socket
 import time
 
+import wire
 import workload
 from harness import expect
 from managers import MANAGERS
@@ -150,3 +152,47 @@ def new_worker_ends_quickly_on_sigterm(lab):
     last = beacon.read_text()
     time.sleep(1)
     expect(beacon.read_text() == last, "a child of the task goes on after its worker has ended")
+
+
+def requests_in_one_write(lab, worker_age):
+    """`send_results`, `get`, `kill` and `unlink` in one write are carried out in that order."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.settimeout(30)
+    worker = lab.worker(worker_age, listener.getsockname()[1], options=["--single-shot"])
+    accepted = None
+    while accepted is None:
+        accepted = wire.Line(listener.accept()[0])
+        greeting = accepted.line()
+        if greeting is None:  # it only looked
+            accepted = None
+    with accepted as line:
+        while not line.line().startswith(b"info worker-end-time"):
+            pass
+        command = "echo large > d; mkdir t; echo 1 > t/1; echo 2 > t/2"
+        block = f"task 1\ncmd {len(command)}\n{command}category default\ncores 1\ngpus 0\nmemory 10\ndisk 10\n"
+        line.send(block + "outfile o-d d 0\noutfile o-t t 0\nend\n")
+        while line.line() != b"available_results":
+            pass
+        line.send("send_results -1\nget o-d 1\nkill 1\nunlink o-d\nget o-t 1\nunlink o-t\nget o-d 1\n")
+        words = []
+        while words.count(b"end") < 4:
+            words.append(line.line())
+            if words[-1].startswith(b"file"):
+                words.append(line.body(int(words[-1].split()[2])))
+        ends = [i for i, text in enumerate(words) if text == b"end"]
+        first, tree, gone = (words[ends[i] + 1 : ends[i + 1]] for i in range(3))
+        expect(first == [b"file o-d 6", b"large\n"], f"first get: {first}")
+        expect(sorted(tree[1:]) == sorted([b"file o-t/1 2", b"1\n", b"file o-t/2 2", b"2\n"]), f"get of a tree: {tree}")
+        expect(gone == [b"missing o-d 2"], f"get after unlink: {gone}")
+    listener.close()
+    lab.wait(worker, 60)
+
+
+@case
+def old_worker_answers_in_order(lab):
+    requests_in_one_write(lab, "old")
+
+
+@case
+def new_worker_answers_in_order(lab):
+    requests_in_one_write(lab, "new")

@@ -68,7 +68,7 @@ def status_of_new_manager(lab):
     tool = lab.programs.find("old", "work_queue_status")
     table = lab.run("status-table", [tool, "-T", "127.0.0.1", manager.port], env={"COLUMNS": "120"}).splitlines()
     expect(table[0].split()[:3] == ["ID", "STATE", "PRIORITY"] and len(table) == 6, f"task table: {table}")
-    for mode in ("-Q", "-W", "-A", "-R", "--capacity"):
+    for mode in ("-Q", "-W", "-A", "-R"):
         table = lab.run(f"status{mode}", [tool, mode, "127.0.0.1", manager.port]).splitlines()
         expect(len(table) >= 2, f"work_queue_status {mode}: {table}")
     for path in ("queue_status", "task_status", "worker_status", "resources_status", "wable_status"):

@@ -60,7 +60,11 @@ void Replies::pump() {
     }
     const auto action = std::move(requests_.front().action);
     requests_.pop_front();
-    action ? action() : answer_results_();
+    if (action) {
+      action();
+      return;  // what it orders is carried out before the next answer
+    }
+    answer_results_();
   }
 }
 
