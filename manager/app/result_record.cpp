@@ -40,6 +40,7 @@ void measured_field(JsonWriter& json, const Measurement& measured) {
   whole_field(json, "total_processes", measured.total_processes);
   whole_field(json, "context_switches", measured.context_switches);
   json.end_object();
+  if (!measured.time_line.empty()) json.key("time_line").raw(measured.time_line);
   resources_field(json, "limits_exceeded", measured.limits_exceeded);
 }
 

@@ -117,6 +117,7 @@ struct Measurement {
   std::string exit_type;             ///< "", "normal", "limits", "signal"
   Resources limits_exceeded;         ///< the limits that were broken, negative where not
   double wall_limit_exceeded_s = -1;
+  std::string time_line;             ///< JSON: [[seconds, cores, memory MB, disk MB, processes], …]; empty: unknown
   bool operator==(const Measurement&) const = default;
   [[nodiscard]] bool known() const { return memory >= 0 || cores >= 0 || disk >= 0 || wall_time_s >= 0; }
 };

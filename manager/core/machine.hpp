@@ -59,6 +59,7 @@ struct ResultFacts {
   std::uint64_t output_length = 0;
   std::uint64_t execution_us = 0;
   std::optional<Measurement> measured;  ///< native workers
+  std::string limit;            ///< native workers: the limit for which it was stopped, in words; or empty
 };
 enum class FetchStatus : std::uint8_t { ok, missing, local_error };
 struct Fetched {

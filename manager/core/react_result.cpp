@@ -60,6 +60,7 @@ void State::on_result(std::uint32_t slot, const ResultFacts& facts) {
   a.retrieval = now.wall;
   a.result_at = now.time;
   if (facts.measured) a.measured = *facts.measured;
+  if (!facts.limit.empty()) a.message = facts.limit;
   counters.time_workers_execute += a.execution.count();
 
   if (a.result == ResultCode::forsaken) {

@@ -356,6 +356,12 @@ void Hub::trace_received(const Peer& peer, std::string_view bytes) {
   if (events_.on_trace) events_.on_trace(peer, false, bytes);
 }
 
+protocol::CapabilitySet Hub::capabilities() const {
+  protocol::CapabilitySet wanted = {protocol::Capability::measure};
+  if (config_.core.monitoring.watchdog) wanted.add(protocol::Capability::enforce);
+  return wanted;
+}
+
 void Hub::note(NoticeLevel level, const std::string& text) {
   if (events_.on_notice) events_.on_notice(level, text);
 }

@@ -98,6 +98,7 @@ class Hub final : public PeerOwner {
   [[nodiscard]] const TaskText::Limits& text_limits() const override { return config_.text; }
   [[nodiscard]] std::uint64_t disk_reserve() const override { return config_.disk_reserve; }
   [[nodiscard]] const std::string& project() const override { return config_.project; }
+  [[nodiscard]] protocol::CapabilitySet capabilities() const override;
   void peer_ready(Peer& peer) override;
   void answer_status(Peer& peer, protocol::StatusKind kind) override;
   void answer_http(Peer& peer, std::string_view path) override;

@@ -8,9 +8,20 @@
 
 #include "common/aio/clock.hpp"
 #include "manager/net/monitor_summary.hpp"
+#include "manager/net/native_measurement.hpp"
+#include "protocol/format.hpp"
 #include "protocol/limits.hpp"
+#include "protocol/pb/frames.hpp"
+#include "protocol/pb/measurement.hpp"
 
 namespace taskmill::manager {
+namespace {
+
+// A measurement takes some hundred bytes; results follow it soon.
+constexpr std::uint64_t max_measurement = 64U << 10;
+constexpr std::size_t max_waiting_measurements = 10'000;
+
+}  // namespace
 
 Peer::Peer(PeerOwner& owner, ConnId id, protocol::ManagerSession::Config session,
            std::shared_ptr<Outbound::Context> context, boost::asio::ip::tcp::socket socket)
@@ -19,7 +30,8 @@ Peer::Peer(PeerOwner& owner, ConnId id, protocol::ManagerSession::Config session
       session_(std::move(session)),
       connection_(std::make_shared<aio::Connection>(std::move(socket), *this)),
       outbound_(std::make_shared<Outbound>(id, std::move(context), session_, fetches_)),
-      address_(connection_->peer_text()) {
+      address_(connection_->peer_text()),
+      handshake_(owner.capabilities()) {
   outbound_->attach(connection_);
 }
 
@@ -168,7 +180,7 @@ std::size_t Peer::take_body(std::string_view bytes, bool& spliced) {
 }
 
 void Peer::write_body(std::string_view bytes) {
-  if (sink_ == Sink::message) {
+  if (sink_ == Sink::message || sink_ == Sink::frame) {
     message_.append(bytes);
     return;
   }
@@ -222,6 +234,7 @@ void Peer::body_complete() {
       owner_.machine().on_cache_invalid(id_, message_name_, message_, now);
       message_.clear();
       break;
+    case Sink::frame: on_frame_body(); break;
     case Sink::drop:
     case Sink::none: break;
   }
@@ -243,7 +256,7 @@ struct Peer::Handler {
     peer.greeted_ = true;
     machine.on_greeting(peer.id_, greeting, now);
   }
-  void operator()(const protocol::Info& info) const { machine.on_info(peer.id_, info.field, info.value, now); }
+  void operator()(const protocol::Info& info) const { peer.on_info(info.field, info.value); }
   void operator()(const protocol::Feature& feature) const { machine.on_feature(peer.id_, feature.name, now); }
   void operator()(const protocol::ResourceReport& report) const { machine.on_resource(peer.id_, report, now); }
   void operator()(const protocol::ResourceTag& tag) const { machine.on_resource_tag(peer.id_, tag.tag, now); }
@@ -268,7 +281,7 @@ struct Peer::Handler {
   void operator()(const protocol::CacheInvalid& message) const { peer.on_cache_invalid(message); }
   void operator()(const protocol::StatusQuery& query) const { peer.owner_.answer_status(peer, query.kind); }
   void operator()(const protocol::HttpRequest& request) const { peer.owner_.answer_http(peer, request.path); }
-  void operator()(const protocol::Frame& frame) const { peer.begin_body(Sink::drop, frame.length); }
+  void operator()(const protocol::Frame& frame) const { peer.on_frame(frame); }
 };
 
 void Peer::handle(const protocol::FromWorker& message) {
@@ -282,6 +295,11 @@ void Peer::on_result(const protocol::TaskResult& result) {
   result_.exit_code = result.exit_code;
   result_.output_length = result.output_length;
   result_.execution_us = result.execution_us;
+  if (const auto found = measured_.find(result.task_id); found != measured_.end()) {
+    result_.measured = std::move(found->second.measured);
+    result_.limit = std::move(found->second.limit);
+    measured_.erase(found);
+  }
   text_ = std::make_shared<TaskText>(result.output_length, owner_.text_limits());
   const auto keep = text_->kept();
   if (result.output_length == 0) {
@@ -384,6 +402,42 @@ void Peer::on_cache_invalid(const protocol::CacheInvalid& message) {
   }
   begin_body(Sink::message, message.length);
   to_keep_ = std::min<std::uint64_t>(message.length, protocol::max_cache_invalid);
+}
+
+// --- native workers (docs/extensions.md) ---
+
+void Peer::on_info(std::string_view field, std::string_view value) {
+  owner_.machine().on_info(id_, field, value, aio::now());
+  if (field != protocol::capability_field || !handshake_.on_worker_list(value)) return;
+  std::string line;
+  protocol::tlq(line, protocol::format_capability_token(handshake_.agreed()));
+  outbound_->say(line);
+  outbound_->pump();
+  session_.allow_frames(true);
+  WorkerFacts facts;
+  facts.measures = handshake_.can(protocol::Capability::measure);
+  facts.enforces = handshake_.can(protocol::Capability::enforce);
+  owner_.machine().on_native(id_, facts, aio::now());
+}
+
+void Peer::on_frame(const protocol::Frame& frame) {
+  const bool expected = protocol::frame_allowed(frame.kind, protocol::Direction::to_manager, handshake_.agreed());
+  if (!expected || frame.length > max_measurement) {
+    return fail(CloseReason::protocol_error, "an extension frame of kind " + std::to_string(frame.kind) + " and " +
+                                                 std::to_string(frame.length) + " bytes was not agreed on");
+  }
+  frame_kind_ = frame.kind;
+  message_.clear();
+  begin_body(Sink::frame, frame.length);
+}
+
+void Peer::on_frame_body() {
+  const auto message = protocol::parse_frame<pb::TaskMeasurement>(frame_kind_, message_);
+  message_.clear();
+  if (!message) return fail(CloseReason::protocol_error, "a measurement that is none");
+  if (measured_.size() >= max_waiting_measurements) measured_.clear();  // of tasks whose results never came
+  const auto measured = protocol::from_message(*message);
+  measured_[message->task_id()] = {to_core(measured), limit_text(measured)};
 }
 
 }  // namespace taskmill::manager

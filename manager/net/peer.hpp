@@ -12,12 +12,14 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <unordered_map>
 
 #include "common/aio/connection.hpp"
 #include "manager/core/machine.hpp"
 #include "manager/net/outbound.hpp"
 #include "manager/net/output_file.hpp"
 #include "manager/net/task_text.hpp"
+#include "protocol/capabilities.hpp"
 #include "protocol/manager_session.hpp"
 
 namespace taskmill::manager {
@@ -42,6 +44,8 @@ class PeerOwner {
   virtual void peer_closed(Peer& peer, CloseReason reason, const std::string& text) = 0;
   virtual void trace_received(const Peer& peer, std::string_view bytes) = 0;
   virtual void note(NoticeLevel level, const std::string& text) = 0;
+  /// What is wanted of native workers.
+  [[nodiscard]] virtual protocol::CapabilitySet capabilities() const = 0;
 };
 
 class Peer final : public aio::ConnectionHandler {
@@ -80,7 +84,7 @@ class Peer final : public aio::ConnectionHandler {
   void update_congestion();
 
  private:
-  enum class Sink : std::uint8_t { none, drop, text, file, watch, message };
+  enum class Sink : std::uint8_t { none, drop, text, file, watch, message, frame };
   struct Handler;
 
   std::size_t take_body(std::string_view bytes, bool& spliced);
@@ -97,6 +101,9 @@ class Peer final : public aio::ConnectionHandler {
   void on_missing_item(const protocol::MissingItem& item);
   void on_get_end();
   void on_cache_invalid(const protocol::CacheInvalid& message);
+  void on_info(std::string_view field, std::string_view value);
+  void on_frame(const protocol::Frame& frame);
+  void on_frame_body();
   void note_local_error(ErrorCode error, std::string_view relative);
   OutputFile& output();
 
@@ -119,7 +126,16 @@ class Peer final : public aio::ConnectionHandler {
   ResultFacts result_;
   os::UniqueFd watch_file_;
   int file_fd_ = -1;                ///< of output_
-  std::string message_, message_name_;
+  std::string message_, message_name_;  ///< also the body of a frame
+  std::uint32_t frame_kind_ = 0;
+
+  // Native workers: what they measured, by task, until the result line comes.
+  struct Measured {
+    Measurement measured;
+    std::string limit;
+  };
+  protocol::CapabilityHandshake handshake_;
+  std::unordered_map<std::int64_t, Measured> measured_;
 
   // The reply to the oldest `get`.
   std::unique_ptr<OutputFile> output_;

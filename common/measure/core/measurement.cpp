@@ -59,20 +59,6 @@ std::optional<std::int64_t> integer(std::optional<double> value) {
   return static_cast<std::int64_t>(*value);
 }
 
-/// `[seconds, cores, memory MB, disk MB, processes]` per piece: short, and enough for a plot.
-void write_time_line(JsonWriter& json, const std::vector<TimePoint>& line) {
-  json.key("time_line").begin_array();
-  for (const auto& p : line)
-    json.begin_array()
-        .real(rounded(static_cast<double>(p.until_us) / us, 3))
-        .real(rounded(p.cores, 2))
-        .number(to_mb(p.memory))
-        .number(to_mb(p.disk))
-        .number(p.processes)
-        .end_array();
-  json.end_array();
-}
-
 void write_exceeded(JsonWriter& json, const std::vector<Exceeded>& exceeded) {
   json.key("limits_exceeded").begin_object();
   for (const auto& e : exceeded)
@@ -111,6 +97,22 @@ const char* to_string(MemorySource source) { return source_names[static_cast<std
 
 std::int64_t to_mb(std::int64_t bytes) { return bytes <= 0 ? 0 : (bytes + ((1 << 20) - 1)) >> 20; }
 
+std::string time_line_json(const std::vector<TimePoint>& line) {
+  std::string out;
+  JsonWriter json(out);
+  json.begin_array();
+  for (const auto& p : line)
+    json.begin_array()
+        .real(rounded(static_cast<double>(p.until_us) / us, 3))
+        .real(rounded(p.cores, 2))
+        .number(to_mb(p.memory))
+        .number(to_mb(p.disk))
+        .number(p.processes)
+        .end_array();
+  json.end_array();
+  return out;
+}
+
 std::string to_json(const Measurement& m) {
   std::string out;
   JsonWriter json(out);
@@ -125,7 +127,7 @@ std::string to_json(const Measurement& m) {
   json.field("memory_source", to_string(m.memory_source));
   if (m.in_cgroup) json.key("cgroup").boolean(true);
   if (!m.exceeded.empty()) write_exceeded(json, m.exceeded);
-  if (!m.time_line.empty()) write_time_line(json, m.time_line);
+  if (!m.time_line.empty()) json.key("time_line").raw(time_line_json(m.time_line));
   json.end_object();
   return out;
 }

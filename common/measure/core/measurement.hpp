@@ -63,6 +63,8 @@ std::int64_t to_mb(std::int64_t bytes);
 
 /// One JSON object on one line; keys that are not known are left out. Read back with parse_measurement.
 std::string to_json(const Measurement& m);
+/// `[[seconds, cores, memory MB, disk MB, processes], …]`: short, and enough for a plot.
+std::string time_line_json(const std::vector<TimePoint>& line);
 /// nullopt when the text is not such an object; unknown keys are skipped, sizes are bounded.
 std::optional<Measurement> parse_measurement(std::string_view json);
 /// `cores: 0.3, memory: 120 MB, disk 6 MB, gpus: 0.0, runtime 3.1 s`; "unknown" for what is not known.

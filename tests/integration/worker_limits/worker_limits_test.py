@@ -38,7 +38,7 @@ class Manager:
             if line.startswith("info tasks_running"):
                 break
         if native:
-            self.send("tlq wqx:1,measure\n")
+            self.send("tlq wqx:1,enforce,measure\n")
 
     def __enter__(self):
         return self
