@@ -31,6 +31,7 @@ endif()
 # file can be copied to a batch node.
 option(TASKMILL_STATIC_RUNTIME "link libstdc++ and libgcc statically into the programs" OFF)
 if(TASKMILL_STATIC_RUNTIME)
+  set(ZLIB_USE_STATIC_LIBS ON)
   target_link_options(taskmill_flags INTERFACE -static-libstdc++ -static-libgcc)
 endif()
 
