@@ -1,5 +1,6 @@
 #include "common/catalog/core/expression.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 #include "common/catalog/core/expression_tree.hpp"
@@ -290,6 +291,19 @@ Expected<Value> Expression::evaluate(const Value& record) const {
   if (!outcome.is_value()) return make_error("this expression cannot be evaluated here");
   return outcome.get();
 }
+
+namespace {
+
+// Old servers let an undefined name on the left of `or` hide the record, so `or` between names is not for them.
+bool is_plain(const Node& node) {
+  if (node.kind == Node::Kind::doubt || node.op == Operator::lor) return false;
+  if (node.kind == Node::Kind::call && node.name != "like" && node.name != "len") return false;
+  return std::all_of(node.children.begin(), node.children.end(), [](const auto& child) { return is_plain(*child); });
+}
+
+}  // namespace
+
+bool Expression::is_unambiguous() const { return root_ != nullptr && is_plain(*root_); }
 
 bool Expression::is_always() const {
   if (root_ == nullptr || root_->kind != Node::Kind::literal) return false;

@@ -42,6 +42,8 @@ class Expression {
   [[nodiscard]] Expected<Value> evaluate(const Value& record) const;
   /// True for the constant `true`, the filter of every old worker.
   [[nodiscard]] bool is_always() const;
+  /// True when every reader of the language understands the same by it (nothing in it is doubt).
+  [[nodiscard]] bool is_unambiguous() const;
 
  private:
   std::shared_ptr<const Node> root_;
