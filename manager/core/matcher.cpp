@@ -58,12 +58,25 @@ const Box& State::box_at(std::uint32_t index, const Worker& worker) {
     memo.box = compute_box(shape, worker.largest, r, worker.in_use);
     return memo.box;
   }
-  const std::uint64_t epoch = (box_epoch << 32U) | (category.epoch() + 1);
+  const std::uint64_t epoch = label_epoch(category);
   if (memo.epoch != epoch) {
     memo.epoch = epoch;
     memo.box = compute_box(shape, worker.largest, r, {});
   }
   return memo.box;
+}
+
+// Tasks that fit nowhere are recognised once and cost nothing until sizes of workers or labels change.
+bool State::hopeless(std::uint32_t index) {
+  Shape& shape = ready[index];
+  const Category& category = categories[shape.key.category];
+  if (category.bucketing() || shape.key.coprocess || ramping_down()) return false;
+  const std::uint64_t epoch = label_epoch(category);
+  if (shape.judged_epoch != epoch) {
+    shape.judged_epoch = epoch;
+    shape.hopeless = !fits_some_type(index);
+  }
+  return shape.hopeless;
 }
 
 bool State::accepts(const Worker& w) const {
@@ -370,19 +383,21 @@ void State::run_matching() {
       if (has_room(workers[slot])) settle(slot);
     }
   }
+  const auto some_freed_has_room = [&] {
+    return !many && std::any_of(freed_list.begin(), freed_list.end(),
+                                [this](std::uint32_t slot) { return has_room(workers[slot]); });
+  };
+  bool some = some_freed_has_room();
   std::size_t i = 0;
-  while (i < ready.active().size()) {
-    if (ready.unparked() == 0) {
-      // Only freed workers can still take something.
-      const bool some = std::any_of(freed_list.begin(), freed_list.end(),
-                                    [this](std::uint32_t slot) { return has_room(workers[slot]); });
-      if (!some || many) break;
-    } else if (many && ready[ready.active()[i].shape].parked) {
-      ++i;
-      continue;
-    }
+  while (i < ready.active().size() && (some || ready.unparked() > 0)) {
     const std::uint32_t shape = ready.active()[i].shape;
-    if (!offer_shape(shape)) ++i;
+    if (ready[shape].parked && (!some || hopeless(shape))) {
+      ++i;
+    } else if (offer_shape(shape)) {
+      some = some && some_freed_has_room();
+    } else {
+      ++i;
+    }
   }
   if (config.prefetch_tasks > 0) prefetch();
   for (const std::uint32_t slot : freed_list) {

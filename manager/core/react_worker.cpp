@@ -23,10 +23,9 @@ std::uint32_t State::type_of(const Box& largest_box, const Box& total) {
   if (spare == no_index) {
     spare = static_cast<std::uint32_t>(types.size());
     types.emplace_back();
-  } else {
-    ++box_epoch;  // boxes remembered for the former size of this slot are void
   }
   types[spare] = {largest_box, total, 0};
+  ++box_epoch;  // a size that was not there before: what fitted nowhere may fit now
   return spare;
 }
 

@@ -99,7 +99,7 @@ void ReadyQueue::remove(std::uint32_t task) {
     --shape.in_heap;
   }
   record.where = Where::nowhere;
-  shape.head_passed_over = 0;
+  if (shape.active_key.id == record.id.value()) shape.head_passed_over = 0;
   refresh(record.shape);
 }
 

@@ -64,6 +64,8 @@ struct Shape {
   Resources drawn_prediction;
   std::uint32_t draw_epoch = 0;
   std::uint32_t head_passed_over = 0;
+  std::uint64_t judged_epoch = 0;  ///< when `hopeless` was found out; 0: never
+  bool hopeless = false;           ///< no connected size of worker could run it even when idle
   std::vector<BoxMemo> boxes;    ///< by worker type
   [[nodiscard]] std::uint32_t size() const { return in_fifo + in_heap; }
 };

@@ -205,6 +205,10 @@ struct State {
   [[nodiscard]] BoxRules rules(const Worker& worker) const;
   Box compute_box(const Shape& shape, const Box& largest_box, const BoxRules& r, const Box& in_use);
   [[nodiscard]] bool ramping_down() const;
+  [[nodiscard]] bool hopeless(std::uint32_t shape);
+  [[nodiscard]] std::uint64_t label_epoch(const Category& category) const {
+    return (box_epoch << 32U) | (category.epoch() + 1);
+  }
   [[nodiscard]] bool fits_some_type(std::uint32_t shape, std::array<bool, 4>* short_of = nullptr);
 
   // --- react_result.cpp ---

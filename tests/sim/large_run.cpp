@@ -22,6 +22,7 @@ int main(int argc, char** argv) {
   o.disk = 32000;
   o.mixed_sizes = true;
   o.describe = true;
+  o.jitter = false;
   o.lose_worker = 0.005 * o.workers / count;
   o.calm_at = std::chrono::hours(10);
   Random random(5);

@@ -70,13 +70,35 @@ void SimWorld::mix(std::uint64_t value) {
 void SimWorld::at(Time when, Event event) {
   event.at = when;
   event.order = next_order_++;
+  if (soon_.empty() || soon_.back().at <= when) {
+    if (when - now_.time <= 2 * options_.latency) {
+      soon_.push_back(event);
+      return;
+    }
+  }
   events_.push(event);
+}
+
+const SimWorld::Event* SimWorld::next_event() const {
+  if (soon_.empty()) return events_.empty() ? nullptr : &events_.top();
+  if (events_.empty() || events_.top() < soon_.front()) return &soon_.front();
+  return &events_.top();
+}
+
+SimWorld::Event SimWorld::take_event() {
+  const Event event = *next_event();
+  if (!soon_.empty() && event.order == soon_.front().order) {
+    soon_.pop_front();
+  } else {
+    events_.pop();
+  }
+  return event;
 }
 
 void SimWorld::to_manager(std::uint32_t conn, Event event) {
   Node& node = nodes_[conn];
   Duration delay = options_.latency;
-  if (delay.count() > 0) delay += Duration(static_cast<std::int64_t>(random_.below(static_cast<std::uint64_t>(delay.count()))));
+  if (options_.jitter && delay.count() > 0) delay += Duration(static_cast<std::int64_t>(random_.below(static_cast<std::uint64_t>(delay.count()))));
   node.in_at = std::max(node.in_at, now_.time + delay);
   event.conn = conn;
   at(node.in_at, event);
@@ -459,7 +481,7 @@ SimResult SimWorld::run() {
     if (options_.check) machine_->check_invariants();
     if (result_.finished + result_.cancelled >= all) break;
     const auto deadline = machine_->next_deadline();
-    Time next = events_.empty() ? Time::max() : events_.top().at;
+    Time next = next_event() == nullptr ? Time::max() : next_event()->at;
     if (deadline && *deadline < next) next = *deadline;
     if (next == Time::max()) {
       problem("nothing will ever happen again, but tasks are left");
@@ -468,11 +490,7 @@ SimResult SimWorld::run() {
     const Duration passed = std::max(next - now_.time, Duration(0));
     now_.time += passed;
     now_.wall += passed;
-    while (!events_.empty() && events_.top().at <= now_.time) {
-      const Event event = events_.top();
-      events_.pop();
-      deliver(event);
-    }
+    while (next_event() != nullptr && next_event()->at <= now_.time) deliver(take_event());
   }
   result_.makespan = now_.time - start_.time;
   for (std::size_t id = 1; id < ended_.size(); ++id)

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <queue>
@@ -35,7 +36,8 @@ struct SimOptions {
   double cores = 4;
   std::int64_t memory = 8000, disk = 16000;
   bool mixed_sizes = false;       ///< half of the workers have half the size
-  Duration latency{1000};         ///< each way, varied by up to as much again
+  Duration latency{1000};         ///< each way
+  bool jitter = true;             ///< latency towards the manager varies by up to as much again
   bool enforce_memory = false;    ///< a task above its box is stopped with RESOURCE_EXHAUSTION
   bool measure = true;
   double slow_workers = 0;        ///< share of workers on which tasks take ten times as long
@@ -137,6 +139,9 @@ class SimWorld {
   Now start_, now_;
   std::unique_ptr<manager::Machine> machine_;
   std::priority_queue<Event> events_;
+  std::deque<Event> soon_;  ///< events that came in order of time: most messages
+  [[nodiscard]] const Event* next_event() const;
+  Event take_event();
   std::uint64_t next_order_ = 0;
   std::vector<Node> nodes_;
   std::vector<std::uint8_t> ended_;       ///< by task id
