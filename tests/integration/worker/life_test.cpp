@@ -231,13 +231,6 @@ TEST_F(Life, TermDuringASilentPasswordExchange) {
   end_by(SIGTERM, process);
 }
 
-TEST_F(Life, TermWhileConnecting) {
-  // TEST-NET-1: packets to it go nowhere (or are refused at once by a machine without network: fine too).
-  WorkerProcess process(logs_, {"192.0.2.1", "9", "-s", work_.path()});
-  ASSERT_TRUE(eventually([&] { return process.out().find("using") != std::string::npos; }));
-  end_by(SIGTERM, process);
-}
-
 TEST_F(Life, ASecondSignalEndsItAtOnce) {
   WorkerProcess process(logs_, arguments());
   Peer peer = manager_.greet();
