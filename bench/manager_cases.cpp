@@ -1,5 +1,7 @@
 #include <algorithm>
 #include <cstdio>
+#include <filesystem>
+#include <fstream>
 
 #include "bench/cases.hpp"
 #include "bench/limits.hpp"
@@ -23,7 +25,7 @@ std::uint64_t enough_tasks(const Stack& stack, double seconds) {
 }
 
 Row measure_crowd(const Stack& stack, const Crowd& crowd, const Load& load, double seconds,
-                  std::uint64_t stop_after = 0) {
+                  std::uint64_t stop_after = 0, SimWorkersConfig config = {}) {
   Row row{.who = stack.label()};
   Scratch scratch;
   auto manager = stack.start_manager(scratch, load);
@@ -32,11 +34,12 @@ Row measure_crowd(const Stack& stack, const Crowd& crowd, const Load& load, doub
     return row;
   }
   row.memory_mb = static_cast<double>(manager.program->resident_bytes()) / 1e6;
-  SimWorkers sim({.port = manager.port,
-                  .workers = crowd.workers,
-                  .cores = crowd.cores,
-                  .version = stack.version(),
-                  .stop_after = stop_after > 0 ? stop_after : load.tasks - 1});
+  config.port = manager.port;
+  config.workers = crowd.workers;
+  config.cores = crowd.cores;
+  config.version = stack.version();
+  config.stop_after = stop_after > 0 ? stop_after : load.tasks - 1;
+  SimWorkers sim(config);
   double cpu = 0;
   double memory = 0;
   sim.on_first_task = [&] {
@@ -54,7 +57,10 @@ Row measure_crowd(const Stack& stack, const Crowd& crowd, const Load& load, doub
     row.p50_ms = percentile(sim.turnarounds(), 0.5) * 1e3;
     row.p99_ms = percentile(sim.turnarounds(), 0.99) * 1e3;
   }
-  if (sim.workers_served() < crowd.workers) row.note = std::to_string(sim.workers_served()) + " workers served";
+  if (config.deaf_above > 0 && sim.deaf() == 0)
+    row.note = "nobody was sent the large input";
+  else if (sim.workers_served() < crowd.workers)
+    row.note = std::to_string(sim.workers_served()) + " workers served";
   return row;
 }
 
@@ -105,7 +111,15 @@ void manager_cases(Context& context) {
   }
 }
 
-void connect_cases(Context& context) { measure_connect(context, context.quick ? 200 : 1000); }
+void connect_cases(Context& context) {
+  measure_connect(context, context.quick ? 200 : 1000);
+  if (context.quick) return;
+  Context ours_only;
+  ours_only.stacks = context.stacks;
+  ours_only.seconds = context.seconds;
+  std::erase_if(ours_only.stacks, [](const Stack& stack) { return !stack.is_ours(); });
+  measure_connect(ours_only, 5000);
+}
 
 void queue_depth_cases(Context& context) {
   std::vector<std::uint64_t> depths = {1'000, 10'000, 100'000};
@@ -118,6 +132,40 @@ void queue_depth_cases(Context& context) {
       auto row = measure_crowd(stack, {10, 1}, {.tasks = depth + 500}, context.seconds,
                                std::max<std::uint64_t>(500, depth / 20));
       row.what = what;
+      context.table.add(std::move(row));
+    }
+  }
+}
+
+void disturbance_cases(Context& context) {
+  Scratch scratch;
+  const auto big = scratch.path("big");
+  std::ofstream(big) << std::string(64U << 20, 'b');
+  struct Disturbance {
+    const char* what;
+    Crowd crowd;
+    Load load;
+    SimWorkersConfig config;
+  };
+  const std::uint64_t many = context.quick ? 2000 : 20000;
+  const std::vector<Disturbance> cases = {
+      {"20 workers x 1 core, undisturbed", {20, 1}, {.tasks = many}, {}},
+      {"20 workers x 1 core, behind 100 tasks that fit nowhere", {20, 1}, {.tasks = many, .misfits = 100}, {}},
+      {"20 workers x 1 core, one stops reading inside a 64 MiB input",
+       {20, 1},
+       {.tasks = many, .big_file = big},
+       {.deaf_above = 1U << 20}},
+      {"4 workers x 4 cores, 40 ms round-trip time, one small output per task",
+       {4, 4},
+       {.tasks = many, .output_dir = scratch.path("out")},
+       {.output_bytes = 100, .round_trip_s = 0.04}},
+  };
+  std::filesystem::create_directories(scratch.path("out"));
+  for (const auto& disturbance : cases) {
+    for (const auto& stack : context.stacks) {
+      if (!stack.has_manager()) continue;
+      auto row = measure_crowd(stack, disturbance.crowd, disturbance.load, context.seconds, 0, disturbance.config);
+      row.what = std::string("manager, ") + disturbance.what;
       context.table.add(std::move(row));
     }
   }

@@ -1,9 +1,10 @@
 /* Debian's manager library with equal tasks, as fast as it goes: the peer that work_queue_bench measures.
  *
- *   old_manager PORT_FILE TASKS AHEAD COMMAND [INPUT_DIR|-] [OUTPUT_DIR|-]
+ *   old_manager PORT_FILE TASKS AHEAD COMMAND [INPUT_DIR|-] [OUTPUT_DIR|- [MISFITS [BIG_FILE]]]
  *
  * Keeps at most AHEAD tasks queued (0: all at once). With INPUT_DIR task i gets the file INPUT_DIR/i as "in",
- * not cached; with OUTPUT_DIR it returns "out" as OUTPUT_DIR/i. Ends when all tasks are done.
+ * not cached; with OUTPUT_DIR it returns "out" as OUTPUT_DIR/i. MISFITS tasks that fit nowhere are submitted first; the
+ * first other task gets BIG_FILE. Ends when all tasks but the misfits are done.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,14 +12,16 @@
 
 #include "work_queue.h"
 
-static const char *command, *inputs, *outputs;
+static const char *command, *inputs, *outputs, *big_file;
 
-static void submit(struct work_queue* queue, int number) {
+static void submit(struct work_queue* queue, int number, int cores) {
   char path[4096];
   struct work_queue_task* task = work_queue_task_create(command);
-  work_queue_task_specify_cores(task, 1);
+  work_queue_task_specify_cores(task, cores);
   work_queue_task_specify_memory(task, 1);
   work_queue_task_specify_disk(task, 1);
+  if (big_file && number == 0)
+    work_queue_task_specify_file(task, big_file, "big", WORK_QUEUE_INPUT, WORK_QUEUE_NOCACHE);
   if (inputs) {
     snprintf(path, sizeof path, "%s/%d", inputs, number);
     work_queue_task_specify_file(task, path, "in", WORK_QUEUE_INPUT, WORK_QUEUE_NOCACHE);
@@ -31,7 +34,7 @@ static void submit(struct work_queue* queue, int number) {
 }
 
 int main(int argc, char** argv) {
-  int tasks, ahead, submitted = 0, done = 0;
+  int tasks, ahead, misfits, submitted = 0, done = 0;
   struct work_queue* queue;
   FILE* file;
   if (argc < 5) {
@@ -49,7 +52,9 @@ int main(int argc, char** argv) {
     perror("old_manager: cannot listen");
     return 1;
   }
-  while (submitted < ahead) submit(queue, submitted++);
+  big_file = argc > 8 ? argv[8] : NULL;
+  for (misfits = argc > 7 ? atoi(argv[7]) : 0; misfits > 0; --misfits) submit(queue, -misfits, 1000);
+  while (submitted < ahead) submit(queue, submitted++, 1);
   file = fopen(argv[1], "w");
   if (!file) {
     perror(argv[1]);
@@ -62,7 +67,7 @@ int main(int argc, char** argv) {
     if (!task) continue;
     ++done;
     work_queue_task_delete(task);
-    if (submitted < tasks) submit(queue, submitted++);
+    if (submitted < tasks) submit(queue, submitted++, 1);
   }
   work_queue_delete(queue);
   return 0;

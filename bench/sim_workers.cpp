@@ -37,11 +37,18 @@ struct SimWorkers::Peer {
   };
   std::deque<Segment> out;
   bool waits_for_room = false;
+  bool deaf = false;
 
   void say(std::string_view text) {
     if (out.empty() || out.back().zeros > 0) out.emplace_back();
     out.back().text += text;
   }
+};
+
+struct SimWorkers::Held {
+  double due = 0;
+  Peer* peer = nullptr;
+  std::deque<Peer::Segment> out{};
 };
 
 SimWorkers::SimWorkers(SimWorkersConfig config)
@@ -94,7 +101,8 @@ void SimWorkers::run(double seconds, const std::function<bool()>& done) {
   const double end = now_s() + seconds;
   epoll_event events[256];
   while (connected_ > 0 && now_s() < end) {
-    const int count = ::epoll_wait(epoll_.get(), events, 256, 100);
+    const int count = ::epoll_wait(epoll_.get(), events, 256, held_.empty() ? 100 : 1);
+    release_held();
     for (int i = 0; i < count; ++i) handle(*static_cast<Peer*>(events[i].data.ptr), events[i].events);
     if (config_.stop_after > 0 && done_ >= config_.stop_after) return;
     if (done && done()) return;
@@ -113,7 +121,7 @@ void SimWorkers::drop(Peer& peer) {
 }
 
 void SimWorkers::receive(Peer& peer) {
-  for (int round = 0; round < 16; ++round) {
+  for (int round = 0; round < 16 && !peer.deaf; ++round) {
     const bool body = peer.skip > 0;
     const std::size_t room = body ? std::min<std::uint64_t>(peer.skip, 4U << 20) : buffer_.size();
     const auto got =
@@ -130,7 +138,22 @@ void SimWorkers::receive(Peer& peer) {
     if (!peer.fd) return;
     if (static_cast<std::size_t>(got) < room) break;
   }
-  if (!peer.out.empty()) send(peer);
+  answer(peer);
+}
+
+void SimWorkers::answer(Peer& peer) {
+  if (peer.out.empty()) return;
+  if (config_.round_trip_s <= 0 || !peer.served) return send(peer);
+  held_.push_back({.due = now_s() + config_.round_trip_s, .peer = &peer, .out = std::exchange(peer.out, {})});
+}
+
+void SimWorkers::release_held() {
+  while (!held_.empty() && held_.front().due <= now_s()) {
+    Held held = std::move(held_.front());
+    held_.pop_front();
+    for (auto& segment : held.out) held.peer->out.push_back(std::move(segment));
+    if (held.peer->fd) send(*held.peer);
+  }
 }
 
 void SimWorkers::consume(Peer& peer) {
@@ -161,6 +184,11 @@ bool SimWorkers::line(Peer& peer, std::string_view text) {
   } else if (verb == "put" || verb == "symlink") {
     next_token(text);
     peer.skip = number(text);
+    if (config_.deaf_above > 0 && peer.skip > config_.deaf_above) {
+      ++deaf_;
+      ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, peer.fd.get(), nullptr);
+      peer.deaf = true;
+    }
   } else if (verb == "dir") {
     ++peer.directory_depth;
   } else if (verb == "end") {

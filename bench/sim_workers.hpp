@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
@@ -22,6 +23,8 @@ struct SimWorkersConfig {
   int version = 11;
   bool finish_tasks = true;        ///< false: a task received runs for ever
   std::uint64_t output_bytes = 0;  ///< length of every file asked for with `get`
+  double round_trip_s = 0;         ///< every answer is held back this long
+  std::uint64_t deaf_above = 0;    ///< a worker that is sent a longer input stops reading for ever; 0: none
   std::uint64_t stop_after = 0;    ///< tasks; 0: until the time is over
 };
 
@@ -50,6 +53,7 @@ class SimWorkers {
   std::function<void()> on_first_task;
   /// Seconds between the announcement of a result and the next task on the same worker.
   [[nodiscard]] const std::vector<double>& turnarounds() const { return turnarounds_; }
+  [[nodiscard]] int deaf() const { return deaf_; }
 
  private:
   struct Peer;
@@ -61,16 +65,20 @@ class SimWorkers {
   void finish_task(Peer& peer);
   void answer_results(Peer& peer);
   void answer_get(Peer& peer, std::string_view name);
+  void answer(Peer& peer);
+  void release_held();
   void send(Peer& peer);
   void drop(Peer& peer);
 
   SimWorkersConfig config_;
   os::UniqueFd epoll_;
   std::vector<std::unique_ptr<Peer>> peers_;
+  struct Held;
+  std::deque<Held> held_;  ///< answers on their way, oldest first
   std::vector<char> buffer_;
   std::string zeros_;
   std::uint64_t received_ = 0, done_ = 0, bytes_in_ = 0, bytes_out_ = 0;
-  int served_ = 0, connected_ = 0;
+  int served_ = 0, connected_ = 0, deaf_ = 0;
   double first_task_ = 0, last_done_ = 0;
   std::vector<double> turnarounds_;
 };

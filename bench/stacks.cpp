@@ -15,11 +15,14 @@ bool runs(const std::string& path) { return !path.empty() && ::access(path.c_str
 
 void write_tasks(const std::string& file, const Load& load) {
   std::ofstream out(file);
+  for (int i = 0; i < load.misfits; ++i) out << R"({"command": "true", "cores": 1000, "memory": 1, "disk": 1})" << '\n';
   for (std::uint64_t i = 0; i < load.tasks; ++i) {
     out << R"({"command": ")" << load.command << R"(", "cores": 1, "memory": 1, "disk": 1)";
     if (!load.input_dir.empty()) {
       out << R"(, "inputs": [{"file": ")" << load.input_dir << '/' << i << R"(", "name": "in", "cache": false}])";
     }
+    if (i == 0 && !load.big_file.empty())
+      out << R"(, "inputs": [{"file": ")" << load.big_file << R"(", "name": "big", "cache": false}])";
     if (!load.output_dir.empty())
       out << R"(, "outputs": [{"file": ")" << load.output_dir << '/' << i << R"(", "name": "out"}])";
     out << "}\n";
@@ -45,7 +48,9 @@ Stack::Manager Stack::start_manager(const Scratch& scratch, const Load& load) co
                std::to_string(load.ahead),
                load.command,
                load.input_dir.empty() ? "-" : load.input_dir,
-               load.output_dir.empty() ? "-" : load.output_dir};
+               load.output_dir.empty() ? "-" : load.output_dir,
+               std::to_string(load.misfits)};
+    if (!load.big_file.empty()) command.push_back(load.big_file);
   }
   Manager manager;
   const double start = now_s();

@@ -17,6 +17,8 @@ struct Load {
   std::string command = "true";
   std::string input_dir{};   ///< task i gets INPUT_DIR/i as "in", not cached
   std::string output_dir{};  ///< task i returns "out" as OUTPUT_DIR/i
+  int misfits = 0;           ///< tasks of 1000 cores each, ahead of the others
+  std::string big_file{};    ///< input of the first task
 };
 
 class Stack {

@@ -24,6 +24,7 @@ Measures our manager and worker, Debian's, and the limits of the machine in the 
   manager       our manager against simulated workers of no cost, over real sockets
   connect       many workers connect at the same instant
   queue-depth   CPU per task and memory with 1,000 to 1,000,000 tasks queued
+  disturbance   tasks that fit nowhere, a worker that stops reading, 40 ms of round-trip time
   worker        our worker under a driver of no cost: `true`, small inputs, outputs, round trip
   both          real manager and real worker
   transfer      large and many files to and from simulated workers
@@ -118,9 +119,10 @@ bool run_command(const std::string& command, Context& context) {
     std::string_view name;
     void (*run)(Context&);
   };
-  static constexpr Entry entries[] = {
-      {"manager", manager_cases}, {"connect", connect_cases}, {"queue-depth", queue_depth_cases},
-      {"worker", worker_cases},   {"both", both_cases},       {"transfer", transfer_cases}};
+  static constexpr Entry entries[] = {{"manager", manager_cases},         {"connect", connect_cases},
+                                      {"queue-depth", queue_depth_cases}, {"disturbance", disturbance_cases},
+                                      {"worker", worker_cases},           {"both", both_cases},
+                                      {"transfer", transfer_cases}};
   const bool all = command == "all" || command == "compare";
   bool known = all;
   if (command == "limits") {
