@@ -28,7 +28,8 @@ const std::string* find(const Map& map, std::string_view name) {
 
 /// The shell's own bookkeeping, not an effect of activation.
 bool is_shell_noise(std::string_view name) {
-  return name == "_" || name == "SHLVL" || name == "PWD" || name == "OLDPWD" || name == "BASHOPTS" || name == "SHELLOPTS";
+  return name == "_" || name == "SHLVL" || name == "PWD" || name == "OLDPWD" || name == "BASHOPTS" ||
+         name == "SHELLOPTS";
 }
 
 /// One observation: the variable before and after.

@@ -49,15 +49,26 @@ Expected<Variables> source_once(const std::string& prefix, const Variables& base
 
 // Two surroundings that differ in everything a script may build upon.
 Variables first_base() {
-  return {"PATH=/usr/local/bin:/usr/bin:/bin:/taskmill/probe/one", "HOME=/", "USER=one", "LOGNAME=one", "LANG=C",
-          "TMPDIR=/tmp", "TERM=dumb"};
+  return {"PATH=/usr/local/bin:/usr/bin:/bin:/taskmill/probe/one",
+          "HOME=/",
+          "USER=one",
+          "LOGNAME=one",
+          "LANG=C",
+          "TMPDIR=/tmp",
+          "TERM=dumb"};
 }
 Variables second_base() {
-  Variables base{"PATH=/usr/local/bin:/usr/bin:/bin:/taskmill/probe/two", "HOME=/taskmill/home", "USER=two",
-                 "LOGNAME=two", "LANG=C.UTF-8", "TMPDIR=/var/tmp", "TERM=vt100"};
-  for (const char* list : {"LD_LIBRARY_PATH", "LIBRARY_PATH", "CPATH", "C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH", "MANPATH",
-                           "INFOPATH", "PKG_CONFIG_PATH", "CMAKE_PREFIX_PATH", "XDG_DATA_DIRS", "XDG_CONFIG_DIRS",
-                           "ROOT_INCLUDE_PATH", "PERL5LIB", "CFLAGS", "CXXFLAGS", "CPPFLAGS", "LDFLAGS"}) {
+  Variables base{"PATH=/usr/local/bin:/usr/bin:/bin:/taskmill/probe/two",
+                 "HOME=/taskmill/home",
+                 "USER=two",
+                 "LOGNAME=two",
+                 "LANG=C.UTF-8",
+                 "TMPDIR=/var/tmp",
+                 "TERM=vt100"};
+  for (const char* list :
+       {"LD_LIBRARY_PATH", "LIBRARY_PATH", "CPATH", "C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH", "MANPATH", "INFOPATH",
+        "PKG_CONFIG_PATH", "CMAKE_PREFIX_PATH", "XDG_DATA_DIRS", "XDG_CONFIG_DIRS", "ROOT_INCLUDE_PATH", "PERL5LIB",
+        "CFLAGS", "CXXFLAGS", "CPPFLAGS", "LDFLAGS"}) {
     base.push_back(std::string(list) + "=/taskmill/probe/list");
   }
   return base;

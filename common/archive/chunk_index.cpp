@@ -104,7 +104,8 @@ std::optional<ChunkIndex> apply_delta(const ChunkIndex* base, const IndexDelta& 
     }
     const auto& run = std::get<CopyRun>(step);
     // A hostile delta could repeat a long run; an environment has at most some millions of chunks.
-    if (run.from > base_size || run.count > base_size - run.from || index.chunks.size() > 64'000'000) return std::nullopt;
+    if (run.from > base_size || run.count > base_size - run.from || index.chunks.size() > 64'000'000)
+      return std::nullopt;
     const auto from = base->chunks.begin() + run.from;
     index.chunks.insert(index.chunks.end(), from, from + run.count);
   }
@@ -158,8 +159,10 @@ std::optional<IndexDelta> decode_delta(std::string_view bytes) {
   IndexDelta delta;
   delta.stream = cursor.digest();
   const std::string_view with_base = cursor.take(1);
-  if (with_base == std::string_view("\1", 1)) delta.base = cursor.digest();
-  else if (with_base != std::string_view("\0", 1)) return std::nullopt;
+  if (with_base == std::string_view("\1", 1))
+    delta.base = cursor.digest();
+  else if (with_base != std::string_view("\0", 1))
+    return std::nullopt;
   while (cursor.good() && !cursor.at_end()) {
     const std::string_view tag = cursor.take(1);
     if (tag[0] == new_tag) {

@@ -94,7 +94,8 @@ class ChunkStore::PackWriter {
     if (!write_fully(pack_->fd.get(), as_bytes(header)) || !write_fully(pack_->fd.get(), stored)) {
       return write_error(store_.root_ + "/" + temporary_, errno, pack_->fd.get(), pack_->bytes);
     }
-    store_.places_[digest] = {pack_.get(), pack_->bytes + header.size(), static_cast<std::uint32_t>(stored.size()), plain};
+    store_.places_[digest] = {pack_.get(), pack_->bytes + header.size(), static_cast<std::uint32_t>(stored.size()),
+                              plain};
     pack_->bytes += header.size() + stored.size();
     return {};
   }
@@ -114,8 +115,8 @@ class ChunkStore::PackWriter {
     static std::atomic<unsigned> counter = 0;
     timespec now{};
     ::clock_gettime(CLOCK_REALTIME, &now);
-    pack_->name = std::to_string(now.tv_sec) + "-" + std::to_string(now.tv_nsec) + "-" + std::to_string(::getpid()) + "-" +
-                  std::to_string(counter++) + std::string(pack_suffix);
+    pack_->name = std::to_string(now.tv_sec) + "-" + std::to_string(now.tv_nsec) + "-" + std::to_string(::getpid()) +
+                  "-" + std::to_string(counter++) + std::string(pack_suffix);
     temporary_ = "tmp-" + pack_->name + ".new";
     pack_->fd.reset(::openat(store_.root_fd_.get(), temporary_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
     if (pack_->fd) return {};
@@ -358,7 +359,8 @@ Expected<TransferCount> ChunkStore::receive(ByteSource& from, ByteSink& plain) {
   return receive_steps(reader, *delta, base ? &*base : nullptr, plain);
 }
 
-Expected<TransferCount> ChunkStore::receive_steps(FrameReader& reader, const IndexDelta& delta, const ChunkIndex* base, ByteSink& plain) {
+Expected<TransferCount> ChunkStore::receive_steps(FrameReader& reader, const IndexDelta& delta, const ChunkIndex* base,
+                                                  ByteSink& plain) {
   auto index = apply_delta(base, delta);
   if (!index) return make_error("damaged chunk stream: a run leaves its base");
   PackWriter writer(*this);

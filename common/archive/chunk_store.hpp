@@ -73,7 +73,8 @@ class ChunkStore {
   Expected<std::string> plain_of(const ChunkRef& ref);
   Status store_batch(std::vector<std::string>& batch, PackWriter& writer, ChunkIndex& index);
   Status save_index(const ChunkIndex& index) const;
-  Expected<TransferCount> receive_steps(class FrameReader& reader, const IndexDelta& delta, const ChunkIndex* base, ByteSink& plain);
+  Expected<TransferCount> receive_steps(class FrameReader& reader, const IndexDelta& delta, const ChunkIndex* base,
+                                        ByteSink& plain);
 
   std::string root_;
   os::UniqueFd root_fd_;

@@ -186,8 +186,7 @@ Status ZstdSink::pump(Bytes bytes, bool end) {
   ZSTD_inBuffer input{bytes.data(), bytes.size(), 0};
   for (;;) {
     ZSTD_outBuffer output{state_->out.data(), state_->out.size(), 0};
-    const std::size_t left =
-        ZSTD_compressStream2(state_->context, &output, &input, end ? ZSTD_e_end : ZSTD_e_continue);
+    const std::size_t left = ZSTD_compressStream2(state_->context, &output, &input, end ? ZSTD_e_end : ZSTD_e_continue);
     if (ZSTD_isError(left) != 0) return make_error(std::string("zstd: ") + ZSTD_getErrorName(left));
     if (output.pos > 0) {
       if (auto wrote = sink_.write({state_->out.data(), output.pos}); !wrote) return wrote;

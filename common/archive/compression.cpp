@@ -33,7 +33,10 @@ std::string_view known_other_format(Bytes start) {
   if (starts_with(start, "\x04\x22\x4d\x18")) return "an lz4 file";
   if (starts_with(start, "7z\xbc\xaf")) return "a 7z archive";
   if (starts_with(start, "#!")) return "a script";
-  if (starts_with(start, "\x7f" "ELF")) return "a program";
+  if (starts_with(start,
+                  "\x7f"
+                  "ELF"))
+    return "a program";
   return {};
 }
 
@@ -52,11 +55,16 @@ class PlainDecoder final : public Decoder {
 
 std::string_view to_string(Compression kind) {
   switch (kind) {
-    case Compression::none: return "tar";
-    case Compression::gzip: return "tar.gz";
-    case Compression::bzip2: return "tar.bz2";
-    case Compression::xz: return "tar.xz";
-    case Compression::zstd: return "tar.zst";
+    case Compression::none:
+      return "tar";
+    case Compression::gzip:
+      return "tar.gz";
+    case Compression::bzip2:
+      return "tar.bz2";
+    case Compression::xz:
+      return "tar.xz";
+    case Compression::zstd:
+      return "tar.zst";
   }
   return "?";
 }
@@ -65,7 +73,10 @@ Expected<Compression> detect_compression(Bytes start) {
   if (start.empty()) return make_error("the archive is empty (0 bytes)");
   if (starts_with(start, "\x1f\x8b")) return Compression::gzip;
   if (starts_with(start, "BZh")) return Compression::bzip2;
-  if (starts_with(start, std::string_view("\xfd" "7zXZ\0", 6))) return Compression::xz;
+  if (starts_with(start, std::string_view("\xfd"
+                                          "7zXZ\0",
+                                          6)))
+    return Compression::xz;
   if (starts_with(start, "\x28\xb5\x2f\xfd")) return Compression::zstd;
   if (start.size() >= 4 && (static_cast<unsigned char>(start[0]) & 0xf0U) == 0x50U &&
       starts_with(start.subspan(1), "\x2a\x4d\x18")) {
@@ -136,11 +147,16 @@ std::unique_ptr<Decoder> make_zstd_decoder();
 
 std::unique_ptr<Decoder> make_decoder(Compression kind) {
   switch (kind) {
-    case Compression::none: return std::make_unique<PlainDecoder>();
-    case Compression::gzip: return detail::make_gzip_decoder();
-    case Compression::bzip2: return detail::make_bzip2_decoder();
-    case Compression::xz: return detail::make_xz_decoder();
-    case Compression::zstd: return detail::make_zstd_decoder();
+    case Compression::none:
+      return std::make_unique<PlainDecoder>();
+    case Compression::gzip:
+      return detail::make_gzip_decoder();
+    case Compression::bzip2:
+      return detail::make_bzip2_decoder();
+    case Compression::xz:
+      return detail::make_xz_decoder();
+    case Compression::zstd:
+      return detail::make_zstd_decoder();
   }
   return nullptr;
 }

@@ -71,7 +71,8 @@ class EnvironmentBuild {
 
  private:
   friend class EnvironmentStore;
-  EnvironmentBuild(EnvironmentStore& store, const Digest& digest, DigestOf of) : store_(store), digest_(digest), of_(of) {}
+  EnvironmentBuild(EnvironmentStore& store, const Digest& digest, DigestOf of)
+      : store_(store), digest_(digest), of_(of) {}
   Status start(std::uint64_t expected_bytes);
   Status complete(const UnpackReport& report);
 

@@ -90,7 +90,8 @@ bool collect(os::UniqueFd messages, os::UniqueFd output, HelperResult& result, i
   std::array<pollfd, 2> polled{{{messages.get(), POLLIN, 0}, {output.get(), POLLIN, 0}}};
   std::array<char, 16384> buffer{};
   while (polled[0].fd >= 0 || polled[1].fd >= 0) {
-    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+    const auto left =
+        std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
     if (left.count() <= 0) return false;
     if (::poll(polled.data(), polled.size(), static_cast<int>(left.count())) < 0 && errno != EINTR) return false;
     for (std::size_t i = 0; i < polled.size(); ++i) {

@@ -10,8 +10,8 @@
 namespace taskmill::archive {
 
 struct HelperResult {
-  int exit_status = 0;  ///< 128 + signal when it was killed
-  std::string output;   ///< what it wrote to descriptor 3
+  int exit_status = 0;   ///< 128 + signal when it was killed
+  std::string output;    ///< what it wrote to descriptor 3
   std::string messages;  ///< stdout and stderr together, the last 4 KiB
 };
 

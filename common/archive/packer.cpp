@@ -59,7 +59,8 @@ class TreePacker {
 
   Status member(int at, const std::string& name, const std::string& path) {
     struct stat info {};
-    if (::fstatat(at, name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) return system_error("cannot examine", path, errno);
+    if (::fstatat(at, name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0)
+      return system_error("cannot examine", path, errno);
     TarEntry entry;
     entry.path = path;
     entry.mode = info.st_mode & 0777U;

@@ -13,8 +13,8 @@ struct ReadyMarker {
   Digest digest;
   std::uint64_t bytes = 0;
   std::uint64_t entries = 0;
-  std::string prefix;  ///< the path it was relocated to
-  std::string boot;    ///< boot id of the machine when it was written
+  std::string prefix;   ///< the path it was relocated to
+  std::string boot;     ///< boot id of the machine when it was written
   bool synced = false;  ///< flushed to disk: survives a crash of the machine
 };
 

@@ -78,10 +78,14 @@ class LiteralReader {
     rest_.remove_prefix(1);
     const std::size_t digits = kind == 'x' ? 2 : kind == 'u' ? 4 : kind == 'U' ? 8 : 0;
     if (digits == 0) {
-      if (kind == 'n') text += '\n';
-      else if (kind == 't') text += '\t';
-      else if (kind == '\\' || kind == '\'' || kind == '"') text += kind;
-      else return false;
+      if (kind == 'n')
+        text += '\n';
+      else if (kind == 't')
+        text += '\t';
+      else if (kind == '\\' || kind == '\'' || kind == '"')
+        text += kind;
+      else
+        return false;
       return true;
     }
     if (rest_.size() < digits) return false;
@@ -122,7 +126,9 @@ class Mapping {
     if (valid() && size_ > 0) ::munmap(data_, size_);
   }
   [[nodiscard]] bool valid() const { return data_ != MAP_FAILED; }
-  [[nodiscard]] std::string_view text() const { return size_ > 0 ? std::string_view(static_cast<const char*>(data_), size_) : ""; }
+  [[nodiscard]] std::string_view text() const {
+    return size_ > 0 ? std::string_view(static_cast<const char*>(data_), size_) : "";
+  }
 
  private:
   void* data_ = nullptr;

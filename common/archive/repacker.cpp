@@ -44,8 +44,8 @@ std::optional<RepackedArchive> from_note(const std::string& path) {
       info.st_size != *bytes) {
     return std::nullopt;
   }
-  return RepackedArchive{*name, *source, *plain, static_cast<std::uint64_t>(*bytes),
-                         static_cast<std::uint64_t>(*plain_bytes), true};
+  return RepackedArchive{
+      *name, *source, *plain, static_cast<std::uint64_t>(*bytes), static_cast<std::uint64_t>(*plain_bytes), true};
 }
 
 /// Counts and hashes what goes to the file while a compressor feeds it.

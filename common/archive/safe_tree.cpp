@@ -56,8 +56,8 @@ Expected<std::string> normal_path(std::string_view path, const TreeLimits& limit
     ++depth;
   }
   if (depth > limits.depth) {
-    return make_error("member " + std::to_string(depth) + " directories deep, at most " +
-                      std::to_string(limits.depth) + " are accepted: " + shown);
+    return make_error("member " + std::to_string(depth) + " directories deep, at most " + std::to_string(limits.depth) +
+                      " are accepted: " + shown);
   }
   return {boost::system::in_place_value, std::move(normal)};
 }
@@ -178,7 +178,8 @@ Status SafeTree::make_symlink(std::string_view raw, std::string_view target, tim
   if (!where) return where.error();
   const LinkVerdict verdict = judge_link(where->path, target);
   if (verdict == LinkVerdict::outside) {
-    return make_error("link that leads out of the archive: " + where->path + " -> " + std::string(target.substr(0, 200)));
+    return make_error("link that leads out of the archive: " + where->path + " -> " +
+                      std::string(target.substr(0, 200)));
   }
   const std::string text(target);
   if (::symlinkat(text.c_str(), where->parent, where->name.c_str()) != 0) {

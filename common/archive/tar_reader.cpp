@@ -53,7 +53,8 @@ struct TarReader::State {
       if (piece->empty()) break;
       remember(*piece);
     }
-    const bool ended = std::ssize(tail) == tail_size && std::all_of(tail.begin(), tail.end(), [](char c) { return c == 0; });
+    const bool ended =
+        std::ssize(tail) == tail_size && std::all_of(tail.begin(), tail.end(), [](char c) { return c == 0; });
     if (!ended) return make_error("truncated tar archive: the end marker is missing");
     return {};
   }
@@ -72,11 +73,16 @@ std::string first_of(const char* utf8, const char* raw) {
 
 std::string_view name_of_kind(unsigned type) {
   switch (type) {
-    case AE_IFBLK: return "a block device";
-    case AE_IFCHR: return "a character device";
-    case AE_IFIFO: return "a fifo";
-    case AE_IFSOCK: return "a socket";
-    default: return "a member of unknown kind";
+    case AE_IFBLK:
+      return "a block device";
+    case AE_IFCHR:
+      return "a character device";
+    case AE_IFIFO:
+      return "a fifo";
+    case AE_IFSOCK:
+      return "a socket";
+    default:
+      return "a member of unknown kind";
   }
 }
 
@@ -97,12 +103,16 @@ TarEntry convert(struct ::archive_entry* from) {
       entry.kind = EntryKind::file;
       entry.size = static_cast<std::uint64_t>(std::max<la_int64_t>(0, ::archive_entry_size(from)));
       break;
-    case AE_IFDIR: entry.kind = EntryKind::directory; break;
+    case AE_IFDIR:
+      entry.kind = EntryKind::directory;
+      break;
     case AE_IFLNK:
       entry.kind = EntryKind::symlink;
       entry.target = first_of(::archive_entry_symlink_utf8(from), ::archive_entry_symlink(from));
       break;
-    default: entry.other_name = name_of_kind(::archive_entry_filetype(from)); break;
+    default:
+      entry.other_name = name_of_kind(::archive_entry_filetype(from));
+      break;
   }
   return entry;
 }

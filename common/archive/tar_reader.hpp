@@ -19,7 +19,7 @@ enum class EntryKind { file, directory, symlink, hard_link, other };
 struct TarEntry {
   EntryKind kind = EntryKind::other;
   std::string path;
-  std::string target;  ///< of a symbolic or hard link
+  std::string target;           ///< of a symbolic or hard link
   std::string_view other_name;  ///< "a character device", … when kind is other
   std::uint32_t mode = 0;
   std::uint64_t size = 0;

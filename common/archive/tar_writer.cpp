@@ -14,12 +14,14 @@ constexpr std::uint64_t largest_octal_size = 077777777777ULL;
 
 // Field positions of the ustar header (POSIX.1-1988).
 constexpr std::size_t name_at = 0, name_size = 100, mode_at = 100, uid_at = 108, gid_at = 116, size_at = 124,
-                      mtime_at = 136, checksum_at = 148, type_at = 156, link_at = 157, link_size = 100,
-                      magic_at = 257, prefix_at = 345, prefix_size = 155;
+                      mtime_at = 136, checksum_at = 148, type_at = 156, link_at = 157, link_size = 100, magic_at = 257,
+                      prefix_at = 345, prefix_size = 155;
 
 using Block = std::array<char, block_size>;
 
-void put_text(Block& block, std::size_t at, std::string_view text) { std::memcpy(&block[at], text.data(), text.size()); }
+void put_text(Block& block, std::size_t at, std::string_view text) {
+  std::memcpy(&block[at], text.data(), text.size());
+}
 
 void put_octal(Block& block, std::size_t at, std::size_t digits, std::uint64_t value) {
   for (std::size_t i = digits; i-- > 0; value >>= 3U) block[at + i] = static_cast<char>('0' + (value & 7U));
@@ -48,11 +50,16 @@ std::string pax_record(std::string_view key, std::string_view value) {
 
 char type_of(EntryKind kind) {
   switch (kind) {
-    case EntryKind::file: return '0';
-    case EntryKind::hard_link: return '1';
-    case EntryKind::symlink: return '2';
-    case EntryKind::directory: return '5';
-    case EntryKind::other: break;
+    case EntryKind::file:
+      return '0';
+    case EntryKind::hard_link:
+      return '1';
+    case EntryKind::symlink:
+      return '2';
+    case EntryKind::directory:
+      return '5';
+    case EntryKind::other:
+      break;
   }
   TASKMILL_ASSERT(false);
   return '0';

@@ -19,10 +19,7 @@ constexpr std::uint64_t disk_block = 4096;
 class Run {
  public:
   Run(ByteSource& archive, int directory, const UnpackOptions& options)
-      : options_(options),
-        directory_(directory),
-        digesting_(archive),
-        tree_(directory, options.limits.tree) {}
+      : options_(options), directory_(directory), digesting_(archive), tree_(directory, options.limits.tree) {}
 
   Expected<UnpackReport> go() {
     if (auto room = check_room(); !room) return room.error();
@@ -70,7 +67,8 @@ class Run {
   Status count(const TarEntry& entry) {
     ++report_.entries;
     report_.bytes += entry.size;
-    report_.disk_bytes += entry.kind == EntryKind::directory ? disk_block : (entry.size + disk_block - 1) / disk_block * disk_block;
+    report_.disk_bytes +=
+        entry.kind == EntryKind::directory ? disk_block : (entry.size + disk_block - 1) / disk_block * disk_block;
     const UnpackLimits& limits = options_.limits;
     if (report_.entries > limits.entries) {
       return make_error("the archive has more than " + std::to_string(limits.entries) + " members");
@@ -93,11 +91,16 @@ class Run {
 
   Status make(TarReader& reader, const TarEntry& entry) {
     switch (entry.kind) {
-      case EntryKind::file: return write_file(reader, entry);
-      case EntryKind::directory: return tree_.make_directory(entry.path, {entry.mode, entry.mtime});
-      case EntryKind::symlink: return tree_.make_symlink(entry.path, entry.target, entry.mtime);
-      case EntryKind::hard_link: return tree_.make_hard_link(entry.path, entry.target);
-      case EntryKind::other: break;
+      case EntryKind::file:
+        return write_file(reader, entry);
+      case EntryKind::directory:
+        return tree_.make_directory(entry.path, {entry.mode, entry.mtime});
+      case EntryKind::symlink:
+        return tree_.make_symlink(entry.path, entry.target, entry.mtime);
+      case EntryKind::hard_link:
+        return tree_.make_hard_link(entry.path, entry.target);
+      case EntryKind::other:
+        break;
     }
     return make_error("member " + entry.path + " is " + std::string(entry.other_name) +
                       "; only files, directories and links are accepted");

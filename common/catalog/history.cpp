@@ -152,8 +152,10 @@ std::string History::note(Change change, const StoredRecord& record, const Value
   }
   if (lines.empty()) return {};
   if (auto problem = open_day(now); !problem.empty()) return std::exchange(complained_, true) ? std::string() : problem;
-  if (last_time_ == 0) lines = "T " + std::to_string(now) + "\n" + lines;
-  else if (now != last_time_) lines = "t " + std::to_string(now - last_time_) + "\n" + lines;
+  if (last_time_ == 0)
+    lines = "T " + std::to_string(now) + "\n" + lines;
+  else if (now != last_time_)
+    lines = "t " + std::to_string(now - last_time_) + "\n" + lines;
   last_time_ = now;
   std::fwrite(lines.data(), 1, lines.size(), file_.get());
   std::fflush(file_.get());

@@ -68,7 +68,8 @@ Expected<Lookup::Addresses> resolve(const std::string& name) {
     ip::tcp::endpoint endpoint;
     if (item->ai_addrlen > endpoint.capacity()) continue;
     endpoint.resize(item->ai_addrlen);
-    std::copy_n(reinterpret_cast<const char*>(item->ai_addr), item->ai_addrlen, reinterpret_cast<char*>(endpoint.data()));
+    std::copy_n(reinterpret_cast<const char*>(item->ai_addr), item->ai_addrlen,
+                reinterpret_cast<char*>(endpoint.data()));
     addresses.push_back(endpoint.address());
   }
   freeaddrinfo(list);
@@ -79,8 +80,8 @@ Expected<Lookup::Addresses> resolve(const std::string& name) {
 std::string name_of(const ip::address& address) {
   const ip::tcp::endpoint endpoint(address, 0);
   std::array<char, NI_MAXHOST> name{};
-  const auto result = getnameinfo(endpoint.data(), static_cast<socklen_t>(endpoint.size()), name.data(), name.size(), nullptr, 0,
-                                  NI_NAMEREQD);
+  const auto result = getnameinfo(endpoint.data(), static_cast<socklen_t>(endpoint.size()), name.data(), name.size(),
+                                  nullptr, 0, NI_NAMEREQD);
   return result == 0 ? name.data() : "";
 }
 
@@ -98,7 +99,8 @@ void Lookup::Release::operator()(State* state) const {
   delete state;
 }
 
-Lookup Lookup::forward(boost::asio::io_context& io, const std::string& name, std::function<void(Expected<Addresses>)> handler) {
+Lookup Lookup::forward(boost::asio::io_context& io, const std::string& name,
+                       std::function<void(Expected<Addresses>)> handler) {
   Lookup lookup;
   lookup.state_.reset(new State);
   auto box = lookup.state_->box;
@@ -114,12 +116,14 @@ Lookup Lookup::forward(boost::asio::io_context& io, const std::string& name, std
     post_result(box, [found = std::move(found), handler] { handler(found); });
   });
   if (!started) {
-    post_result(box, [name, handler] { handler(make_error("cannot look up '" + name + "': too many lookups under way")); });
+    post_result(box,
+                [name, handler] { handler(make_error("cannot look up '" + name + "': too many lookups under way")); });
   }
   return lookup;
 }
 
-Lookup Lookup::reverse(boost::asio::io_context& io, const ip::address& address, std::function<void(std::string)> handler) {
+Lookup Lookup::reverse(boost::asio::io_context& io, const ip::address& address,
+                       std::function<void(std::string)> handler) {
   Lookup lookup;
   lookup.state_.reset(new State);
   auto box = lookup.state_->box;

@@ -14,7 +14,9 @@
 namespace taskmill::catalog {
 namespace {
 
-bool begins_with(const std::string& text, std::string_view prefix) { return text.compare(0, prefix.size(), prefix) == 0; }
+bool begins_with(const std::string& text, std::string_view prefix) {
+  return text.compare(0, prefix.size(), prefix) == 0;
+}
 
 // 0: real, 1: IPv6 of a real one, 2: bridges and tunnels of containers (every machine has the same ones), 3: loopback.
 int rank(const NetworkInterface& entry, bool loopback) {
@@ -55,7 +57,9 @@ Expected<Value> read_object(const std::string& text) {
   return value;
 }
 
-Expected<std::string> printed(const Value& value) { return Expected<std::string>(boost::system::in_place_value, print(value)); }
+Expected<std::string> printed(const Value& value) {
+  return Expected<std::string>(boost::system::in_place_value, print(value));
+}
 
 }  // namespace
 
@@ -106,18 +110,48 @@ Expected<std::string> add_identity(const std::string& status_json, const Manager
                                    {"host", Value(entry.address)}});
   }
   // An empty list would do no harm, but absent says the same to every version.
-  if (interfaces.empty()) record->erase("network_interfaces");
-  else record->set("network_interfaces", std::move(interfaces));
+  if (interfaces.empty())
+    record->erase("network_interfaces");
+  else
+    record->set("network_interfaces", std::move(interfaces));
   return printed(*record);
 }
 
 Expected<std::string> lean_record(const std::string& full_record) {
-  static constexpr std::array keys = {
-      "type", "project", "port", "ssl", "owner", "version", "protocol", "protocols", "uuid", "lifetime", "starttime",
-      "manager_preferred_connection", "network_interfaces", "tasks_waiting", "tasks_running", "tasks_complete",
-      "tasks_on_workers", "tasks_left", "capacity_tasks", "capacity_cores", "capacity_memory", "capacity_disk",
-      "capacity_gpus", "capacity_weighted", "manager_load", "tasks_total_cores", "tasks_total_memory", "tasks_total_disk",
-      "tasks_total_gpus", "workers", "workers_connected", "workers_blocked", "my_manager", "state"};
+  static constexpr std::array keys = {"type",
+                                      "project",
+                                      "port",
+                                      "ssl",
+                                      "owner",
+                                      "version",
+                                      "protocol",
+                                      "protocols",
+                                      "uuid",
+                                      "lifetime",
+                                      "starttime",
+                                      "manager_preferred_connection",
+                                      "network_interfaces",
+                                      "tasks_waiting",
+                                      "tasks_running",
+                                      "tasks_complete",
+                                      "tasks_on_workers",
+                                      "tasks_left",
+                                      "capacity_tasks",
+                                      "capacity_cores",
+                                      "capacity_memory",
+                                      "capacity_disk",
+                                      "capacity_gpus",
+                                      "capacity_weighted",
+                                      "manager_load",
+                                      "tasks_total_cores",
+                                      "tasks_total_memory",
+                                      "tasks_total_disk",
+                                      "tasks_total_gpus",
+                                      "workers",
+                                      "workers_connected",
+                                      "workers_blocked",
+                                      "my_manager",
+                                      "state"};
   auto record = read_object(full_record);
   if (!record) return record.error();
   Object lean;

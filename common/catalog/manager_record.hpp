@@ -33,7 +33,7 @@ struct ManagerIdentity {
   std::string working_dir;
   std::int64_t starttime = 0;  ///< Unix seconds
   std::int64_t priority = 0;
-  std::string uuid;            ///< any text unique to this manager
+  std::string uuid;  ///< any text unique to this manager
   std::string preferred_connection = "by_ip";
   std::vector<NetworkInterface> interfaces;
   std::int64_t lifetime_seconds = 300;  ///< five missed updates and a reader stops believing it

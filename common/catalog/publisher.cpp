@@ -230,7 +230,8 @@ class CatalogPublisher final : public Publisher {
  private:
   LetterPtr make_letter(std::string record, const std::string& lean) {
     if (record.empty() || record.front() != '{' || record.size() > update_limit) {
-      if (options_.on_problem) options_.on_problem("a catalog record was not sent: it must be one JSON object below 1 MiB");
+      if (options_.on_problem)
+        options_.on_problem("a catalog record was not sent: it must be one JSON object below 1 MiB");
       return nullptr;
     }
     auto letter = std::make_shared<Letter>();

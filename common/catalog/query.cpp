@@ -45,7 +45,12 @@ std::string query_path(const std::string& expression) {
 
 struct Query::Impl : std::enable_shared_from_this<Impl> {
   Impl(boost::asio::io_context& context, QueryOptions what, Handler done)
-      : io(context), options(std::move(what)), handler(std::move(done)), deadline(context), stagger(context), grace(context) {}
+      : io(context),
+        options(std::move(what)),
+        handler(std::move(done)),
+        deadline(context),
+        stagger(context),
+        grace(context) {}
 
   boost::asio::io_context& io;
   QueryOptions options;

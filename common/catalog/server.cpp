@@ -10,12 +10,12 @@
 
 #include "common/aio/clock.hpp"
 #include "common/aio/connection.hpp"
+#include "common/base/text.hpp"
 #include "common/catalog/core/compression.hpp"
 #include "common/catalog/core/pages.hpp"
 #include "common/catalog/core/reader.hpp"
 #include "common/catalog/sender_names.hpp"
 #include "common/catalog/server_ports.hpp"
-#include "common/base/text.hpp"
 
 namespace taskmill::catalog {
 namespace {
@@ -39,8 +39,13 @@ struct CatalogServer::Impl : std::enable_shared_from_this<Impl> {
   };
 
   Impl(boost::asio::io_context& context, ServerOptions opts, std::shared_ptr<ServerPorts> sockets)
-      : io(context), options(std::move(opts)), ports(std::move(sockets)), names(context, options.reverse_names),
-        store(options.store), pause(context), sweep(context) {}
+      : io(context),
+        options(std::move(opts)),
+        ports(std::move(sockets)),
+        names(context, options.reverse_names),
+        store(options.store),
+        pause(context),
+        sweep(context) {}
 
   void start();
   void stop();

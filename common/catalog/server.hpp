@@ -20,9 +20,9 @@
 namespace taskmill::catalog {
 
 struct ServerOptions {
-  std::string address;      ///< numeric; empty: all addresses
-  std::uint16_t port = 0;   ///< 0: a free pair of ports
-  std::uint16_t low_port = 0;   ///< range for a free pair; 0: 1024…
+  std::string address;         ///< numeric; empty: all addresses
+  std::uint16_t port = 0;      ///< 0: a free pair of ports
+  std::uint16_t low_port = 0;  ///< range for a free pair; 0: 1024…
   std::uint16_t high_port = 0;
   StoreLimits store;
   std::size_t query_connections = 1000;
@@ -37,7 +37,7 @@ struct ServerCounters {
   std::uint64_t queries = 0;
   std::uint64_t updates_tcp = 0;
   std::uint64_t updates_udp = 0;
-  std::uint64_t dropped = 0;  ///< updates that were damaged or too large
+  std::uint64_t dropped = 0;     ///< updates that were damaged or too large
   std::uint64_t pushed_out = 0;  ///< connections closed to make room
 };
 

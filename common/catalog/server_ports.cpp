@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 
-
 #include <boost/asio/ip/v6_only.hpp>
 #include <cstdlib>
 #include <memory>
@@ -39,8 +38,8 @@ ErrorCode open_datagrams(udp::socket& socket, const udp::endpoint& endpoint) {
   return error;
 }
 
-std::shared_ptr<ServerPorts> try_bind(boost::asio::io_context& io, const boost::asio::ip::address& address, std::uint16_t port,
-                                      ErrorCode& error, std::uint16_t& failed_port) {
+std::shared_ptr<ServerPorts> try_bind(boost::asio::io_context& io, const boost::asio::ip::address& address,
+                                      std::uint16_t port, ErrorCode& error, std::uint16_t& failed_port) {
   auto ports = std::make_shared<ServerPorts>(io);
   failed_port = port;
   error = open_listener(ports->queries, {address, port});
@@ -77,7 +76,8 @@ Expected<std::shared_ptr<ServerPorts>> bind_ports(boost::asio::io_context& io, c
       if (auto ports = try_bind(io, address, 0, error, failed_port)) return ports;
     }
   }
-  return make_error("cannot listen on " + address.to_string() + " port " + std::to_string(failed_port) + ": " + error.message());
+  return make_error("cannot listen on " + address.to_string() + " port " + std::to_string(failed_port) + ": " +
+                    error.message());
 }
 
 }  // namespace taskmill::catalog

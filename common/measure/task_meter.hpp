@@ -102,7 +102,7 @@ struct MeterOptions {
   Duration cores_limit_window{60'000'000};  ///< limit on cores: average over this long
   std::size_t time_line_points = 24;
   std::size_t max_details = 128;  ///< processes looked at closely in one sample
-  bool sample_at_start = true;  ///< false: tasks shorter than first_sample cost next to nothing
+  bool sample_at_start = true;    ///< false: tasks shorter than first_sample cost next to nothing
   bool shared_pages = true;       ///< read smaps_rollup where it can change the peak
   /// The task's control group when there is one (cgroup.hpp); must outlive the meter.
   Cgroup* cgroup = nullptr;

@@ -19,8 +19,8 @@
 namespace taskmill::os {
 
 enum class Links : std::uint8_t {
-  refuse,         ///< no component may be a symbolic link
-  inside_the_tree ///< links are followed while they stay beneath the directory
+  refuse,          ///< no component may be a symbolic link
+  inside_the_tree  ///< links are followed while they stay beneath the directory
 };
 Result<UniqueFd> open_beneath(int directory, const char* path, int flags, mode_t mode, Links links);
 
@@ -36,7 +36,8 @@ Result<std::string> read_file(const std::string& path, std::size_t limit);
 
 /// Copies a regular file: by sharing its blocks where the file system can (FICLONE), else by copy_file_range. The
 /// new file must not exist; it gets `mode` exactly. `stop` ends a long copy with ECANCELED.
-ErrorCode copy_file(int from, int to_directory, const char* to_name, mode_t mode, const std::atomic<bool>* stop = nullptr);
+ErrorCode copy_file(int from, int to_directory, const char* to_name, mode_t mode,
+                    const std::atomic<bool>* stop = nullptr);
 /// Can files below this directory share blocks? One small trial.
 bool can_clone(int directory);
 

@@ -30,7 +30,8 @@ class Remover {
     if (stopped()) return;
     if (::unlinkat(directory, name.c_str(), 0) == 0) return note_removed();
     if (errno == ENOENT) return;
-    if (errno == EACCES || errno == EPERM) {  // the parent forbids it; EPERM also means "is a directory" on some systems
+    if (errno == EACCES ||
+        errno == EPERM) {  // the parent forbids it; EPERM also means "is a directory" on some systems
       ::fchmod(directory, 0700);
       if (::unlinkat(directory, name.c_str(), 0) == 0) return note_removed();
     }
@@ -66,8 +67,8 @@ class Remover {
   }
 
   bool move_up(int directory, const std::string& name) {
-    const auto flat = ".deep." + std::to_string(::getpid()) + "." + std::to_string(reinterpret_cast<std::uintptr_t>(this)) +
-                      "." + std::to_string(++count_);
+    const auto flat = ".deep." + std::to_string(::getpid()) + "." +
+                      std::to_string(reinterpret_cast<std::uintptr_t>(this)) + "." + std::to_string(++count_);
     if (::renameat(directory, name.c_str(), top_, flat.c_str()) != 0) return false;
     moved_.push_back(flat);
     return true;

@@ -93,12 +93,14 @@ std::string Histogram::to_json() const {
 }
 
 std::string Histogram::to_partial_json() const {
-  std::string text = R"({"format":"taskmill-histograms-1","histograms":{"mass":{"axes":[{"label":"mass [GeV]","bins":)" +
-                     std::to_string(bin_count) + ",\"low\":" + std::to_string(static_cast<int>(low_gev)) +
-                     ",\"high\":" + std::to_string(static_cast<int>(high_gev)) + "}],\"counts\":[";
+  std::string text =
+      R"({"format":"taskmill-histograms-1","histograms":{"mass":{"axes":[{"label":"mass [GeV]","bins":)" +
+      std::to_string(bin_count) + ",\"low\":" + std::to_string(static_cast<int>(low_gev)) +
+      ",\"high\":" + std::to_string(static_cast<int>(high_gev)) + "}],\"counts\":[";
   for (std::size_t i = 0; i < bin_count; ++i) text += (i > 0 ? "," : "") + std::to_string(counts[i]);
-  return text + "]}},\"counters\":{\"events\":" + std::to_string(events) + ",\"same_charge\":" +
-         std::to_string(same_charge) + ",\"out_of_range\":" + std::to_string(out_of_range) + "}}\n";
+  return text + "]}},\"counters\":{\"events\":" + std::to_string(events) +
+         ",\"same_charge\":" + std::to_string(same_charge) + ",\"out_of_range\":" + std::to_string(out_of_range) +
+         "}}\n";
 }
 
 std::string EventReader::read_header(std::string_view line) {

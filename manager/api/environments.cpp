@@ -37,14 +37,16 @@ Expected<std::string> Environments::find_runner() const {
   } else {
     places.push_back(fs::read_symlink("/proc/self/exe", ignored).parent_path() / runner_program);
     const char* path = variable("PATH");
-    for (const auto part : split(path != nullptr ? path : "/usr/bin", ':')) places.push_back(fs::path(part) / runner_program);
+    for (const auto part : split(path != nullptr ? path : "/usr/bin", ':'))
+      places.push_back(fs::path(part) / runner_program);
   }
   for (const auto& place : places) {
     if (::access(place.c_str(), X_OK) == 0 && fs::is_regular_file(place, ignored)) {
       return {boost::system::in_place_value, place.string()};
     }
   }
-  return make_error("environments need the program poncho_package_run, which is neither beside this program nor in PATH");
+  return make_error(
+      "environments need the program poncho_package_run, which is neither beside this program nor in PATH");
 }
 
 Expected<const archive::EnvironmentWrapper*> Environments::wrapper_for(const std::string& path) {

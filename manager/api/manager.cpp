@@ -57,14 +57,19 @@ Expected<std::string> read_password_file(const std::string& path) {
   text.resize(std::min(text.size(), text.find('\0')));
   if (text.empty()) return make_error("the password file " + path + " is empty; write a password into it");
   if (text.size() > protocol::max_password) {
-    return make_error("the password in " + path + " is longer than " + std::to_string(protocol::max_password) + " bytes; shorten it");
+    return make_error("the password in " + path + " is longer than " + std::to_string(protocol::max_password) +
+                      " bytes; shorten it");
   }
   return {boost::system::in_place_value, std::move(text)};
 }
 
 struct Manager::Impl {
   explicit Impl(ManagerOptions chosen)
-      : options(std::move(chosen)), work(io.get_executor()), deadline(io), sync_timer(io), environments(options.environments) {}
+      : options(std::move(chosen)),
+        work(io.get_executor()),
+        deadline(io),
+        sync_timer(io),
+        environments(options.environments) {}
 
   std::string open_files();
   HubConfig hub_config(std::string password) const;
@@ -155,7 +160,8 @@ HubEvents Manager::Impl::hub_events() {
   events.on_notice = [this](NoticeLevel level, const std::string& text) { note(level, text); };
   if (debug) {
     events.on_trace = [this](const Peer& peer, bool sent, std::string_view bytes) {
-      debug->lines(aio::wall_now(), std::string(sent ? "tx to " : "rx from ") + peer.hostname() + " (" + peer.address() + "): ", bytes);
+      debug->lines(aio::wall_now(),
+                   std::string(sent ? "tx to " : "rx from ") + peer.hostname() + " (" + peer.address() + "): ", bytes);
     };
   }
   events.on_turn = [this] { on_turn(); };
@@ -207,7 +213,8 @@ void Manager::Impl::on_report(const Report& report, const Effects& effects, cons
 void Manager::Impl::on_turn() {
   if (transactions && std::exchange(recorded, false)) transactions->flush();
   if (journal) {
-    if (const auto error = journal->flush()) note(NoticeLevel::warning, "the journal cannot be written: " + error.message());
+    if (const auto error = journal->flush())
+      note(NoticeLevel::warning, "the journal cannot be written: " + error.message());
     arm_sync();
   }
   if (!std::exchange(something_happened, false)) return;
@@ -346,7 +353,9 @@ Expected<TaskId> Manager::submit(const TaskSpec& spec, const std::string& key) {
 
 std::uint64_t Manager::skipped() const { return impl_->skipped; }
 std::optional<FinishedTask> Manager::wait(Duration timeout) { return impl_->wait(timeout, nullptr); }
-std::optional<FinishedTask> Manager::wait_for_tag(const std::string& tag, Duration timeout) { return impl_->wait(timeout, &tag); }
+std::optional<FinishedTask> Manager::wait_for_tag(const std::string& tag, Duration timeout) {
+  return impl_->wait(timeout, &tag);
+}
 
 void Manager::run_for(Duration time) {
   const auto late = std::make_shared<bool>(false);
@@ -390,7 +399,9 @@ void Manager::set_category(const std::string& name, const CategorySettings& sett
   wake();
 }
 
-CategorySettings Manager::category(const std::string& name) const { return impl_->hub->machine().category_settings(name); }
+CategorySettings Manager::category(const std::string& name) const {
+  return impl_->hub->machine().category_settings(name);
+}
 
 std::string Manager::tune(const std::string& name, double value) {
   std::string problem;
@@ -402,7 +413,9 @@ std::string Manager::tune(const std::string& name, double value) {
 }
 
 void Manager::set_algorithm(Algorithm algorithm) { machine().set_algorithm(algorithm); }
-void Manager::set_tasks_left(std::int64_t count) { impl_->hub->identity().tasks_left = std::max<std::int64_t>(0, count); }
+void Manager::set_tasks_left(std::int64_t count) {
+  impl_->hub->identity().tasks_left = std::max<std::int64_t>(0, count);
+}
 
 std::size_t Manager::shut_down_workers(std::size_t count) {
   const auto told = machine().shut_down_workers(count, aio::now());

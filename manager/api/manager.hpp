@@ -11,8 +11,9 @@
 //
 // Units: durations are std::chrono, resources are cores, MB (2^20 bytes) and gpus, negative meaning "not specified".
 // Errors are values with one line that names the thing and the remedy; nothing here throws or ends the process,
-// whatever workers, files or arguments do. A Manager belongs to one thread: workers are served while wait(), run_for() or
-// finish() runs, and not in between (unsent data and unread results simply wait). Callbacks come from inside these calls.
+// whatever workers, files or arguments do. A Manager belongs to one thread: workers are served while wait(), run_for()
+// or finish() runs, and not in between (unsent data and unread results simply wait). Callbacks come from inside these
+// calls.
 #pragma once
 
 #include <cstdint>
@@ -40,24 +41,24 @@ namespace taskmill::manager {
 struct ManagerOptions {
   /// The first free port from `port` to `last_port` is taken. 0: any free port. Equal: exactly this one.
   std::uint16_t port = 9123, last_port = 32767;
-  std::string address = "0.0.0.0";      ///< where to listen
-  std::string project;                  ///< project name; with one the manager is advertised in the catalog
-  std::string catalogs;                 ///< "host:port,host"; empty: CATALOG_HOST, else localhost:9097, served by us if nobody does
+  std::string address = "0.0.0.0";  ///< where to listen
+  std::string project;              ///< project name; with one the manager is advertised in the catalog
+  std::string catalogs;  ///< "host:port,host"; empty: CATALOG_HOST, else localhost:9097, served by us if nobody does
   bool embed_catalog = true;
-  std::string password_file;            ///< whole content is the password, a final newline included
-  std::string ssl_cert, ssl_key;        ///< PEM files; workers then need --ssl
-  std::int64_t priority = 0;            ///< advertised only
-  std::int64_t tasks_left = 0;          ///< advertised: tasks you have not submitted yet
+  std::string password_file;                   ///< whole content is the password, a final newline included
+  std::string ssl_cert, ssl_key;               ///< PEM files; workers then need --ssl
+  std::int64_t priority = 0;                   ///< advertised only
+  std::int64_t tasks_left = 0;                 ///< advertised: tasks you have not submitted yet
   std::string preferred_connection = "by_ip";  ///< by_ip, by_hostname or by_apparent_ip; advertised
   std::string transactions_log, stats_log, debug_log;
   std::uint64_t debug_log_limit = 100ULL << 20;  ///< bytes; then it is renamed to NAME.old
   /// Directory of the journal: what was submitted and finished, so that a restarted run does not repeat it.
   std::string journal;
-  std::uint64_t stdout_memory = 1U << 20;       ///< standard output of a task up to this size stays in memory
-  std::string spool_directory;                  ///< for larger ones; empty: TMPDIR
-  std::uint64_t disk_reserve = 64ULL << 20;     ///< bytes that stay free where outputs are stored
-  EnvironmentOptions environments;              ///< for tasks with an environment_archive
-  Config config;                                ///< tuning, algorithm, monitoring
+  std::uint64_t stdout_memory = 1U << 20;    ///< standard output of a task up to this size stays in memory
+  std::string spool_directory;               ///< for larger ones; empty: TMPDIR
+  std::uint64_t disk_reserve = 64ULL << 20;  ///< bytes that stay free where outputs are stored
+  EnvironmentOptions environments;           ///< for tasks with an environment_archive
+  Config config;                             ///< tuning, algorithm, monitoring
 };
 
 /// A task that came back, with everything known about it.

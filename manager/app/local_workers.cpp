@@ -35,7 +35,8 @@ std::string find_worker(const std::string& chosen) {
 std::vector<std::string> worker_words(const std::string& program, const LocalWorkerOptions& options,
                                       const LocalWorkers::Target& target) {
   const auto count = static_cast<std::int64_t>(options.count);
-  const auto cores = options.cores > 0 ? options.cores : std::max<std::int64_t>(1, std::thread::hardware_concurrency() / count);
+  const auto cores =
+      options.cores > 0 ? options.cores : std::max<std::int64_t>(1, std::thread::hardware_concurrency() / count);
   const auto total = static_cast<std::int64_t>(::sysconf(_SC_PHYS_PAGES)) * ::sysconf(_SC_PAGESIZE) / (1 << 20);
   const auto memory = options.memory > 0 ? options.memory : std::max<std::int64_t>(1, total / count);
   std::vector<std::string> words{program, "--cores", std::to_string(cores), "--memory", std::to_string(memory)};
@@ -57,7 +58,8 @@ int spawn(std::vector<std::string> words, const std::string& log, pid_t& pid) {
   posix_spawn_file_actions_init(&files);
   posix_spawnattr_init(&attributes);
   posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
-  posix_spawn_file_actions_addopen(&files, 1, log.empty() ? "/dev/null" : log.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0666);
+  posix_spawn_file_actions_addopen(&files, 1, log.empty() ? "/dev/null" : log.c_str(), O_WRONLY | O_CREAT | O_APPEND,
+                                   0666);
   posix_spawn_file_actions_adddup2(&files, 1, 2);
   sigset_t none;
   sigset_t all;

@@ -28,9 +28,12 @@ int main(int argc, char** argv) {
   try {
     auto line = parse_command_line(argc, argv);
     switch (line.mode) {
-      case CommandLine::Mode::run: return run_tasks(line.run, std::move(line.manager));
-      case CommandLine::Mode::analyze: return analyze(std::move(line));
-      case CommandLine::Mode::done: break;
+      case CommandLine::Mode::run:
+        return run_tasks(line.run, std::move(line.manager));
+      case CommandLine::Mode::analyze:
+        return analyze(std::move(line));
+      case CommandLine::Mode::done:
+        break;
     }
     return line.exit_code;
   } catch (const std::exception& error) {

@@ -21,7 +21,8 @@ constexpr const char* description =
 
 constexpr const char* run_footer =
     "\nA task is one JSON object per line; only `command` is required:\n"
-    "  {\"command\": \"./sim -s 7 > out\", \"inputs\": [\"bin/sim=sim\"], \"outputs\": [\"results/7=out\"], \"cores\": 1, \"memory\": 500}\n"
+    "  {\"command\": \"./sim -s 7 > out\", \"inputs\": [\"bin/sim=sim\"], \"outputs\": [\"results/7=out\"], \"cores\": "
+    "1, \"memory\": 500}\n"
     "All fields are in docs/cli/work_queue_manager.md.\n"
     "\nExit status: 0 every task succeeded, 1 some failed, 2 bad input or options, 130 interrupted.\n";
 
@@ -41,7 +42,8 @@ const char* environment(const char* name) {
 }
 
 void add_network(CLI::App& app, ManagerOptions& manager, Raw& raw) {
-  app.add_option("-M,--project-name,-N", manager.project, "Project name; workers find it with -M NAME through the catalog")
+  app.add_option("-M,--project-name,-N", manager.project,
+                 "Project name; workers find it with -M NAME through the catalog")
       ->type_name("NAME");
   app.add_option("-P,--password", manager.password_file,
                  "File with the password that workers must know (its whole content, a final newline included)")
@@ -50,76 +52,99 @@ void add_network(CLI::App& app, ManagerOptions& manager, Raw& raw) {
       ->type_name("N")
       ->check(CLI::Range(0, 65535));
   app.add_option("-C,--catalog", manager.catalogs,
-                 "Catalogs to advertise in, HOST[:PORT][,…]; default CATALOG_HOST, else localhost:9097, which the manager serves "
+                 "Catalogs to advertise in, HOST[:PORT][,…]; default CATALOG_HOST, else localhost:9097, which the "
+                 "manager serves "
                  "itself if nobody does")
       ->type_name("LIST");
   app.add_option("--ssl-key", manager.ssl_key, "TLS key (PEM); workers then need --ssl")->type_name("FILE");
   app.add_option("--ssl-cert", manager.ssl_cert, "TLS certificate (PEM)")->type_name("FILE");
   app.add_flag("--ssl", raw.ssl, "TLS with a certificate made for this run");
-  app.add_option("--priority", manager.priority, "Priority shown in the catalog (for people; the scheduler does not use it)");
-  app.add_option("--preferred-connection", manager.preferred_connection, "How workers should reach us: by_ip, by_hostname, by_apparent_ip")
+  app.add_option("--priority", manager.priority,
+                 "Priority shown in the catalog (for people; the scheduler does not use it)");
+  app.add_option("--preferred-connection", manager.preferred_connection,
+                 "How workers should reach us: by_ip, by_hostname, by_apparent_ip")
       ->check(CLI::IsMember({"by_ip", "by_hostname", "by_apparent_ip"}));
 }
 
 void add_logs(CLI::App& app, ManagerOptions& manager) {
-  app.add_option("--transactions-log", manager.transactions_log, "One line per event of tasks and workers")->type_name("FILE");
+  app.add_option("--transactions-log", manager.transactions_log, "One line per event of tasks and workers")
+      ->type_name("FILE");
   app.add_option("--stats-log", manager.stats_log, "56 columns of statistics, at most every 5 s")->type_name("FILE");
-  app.add_option("-o,--debug-log", manager.debug_log, "Every line of the protocol, for debugging; rotated at 100 MB")->type_name("FILE");
+  app.add_option("-o,--debug-log", manager.debug_log, "Every line of the protocol, for debugging; rotated at 100 MB")
+      ->type_name("FILE");
 }
 
 void add_policy(CLI::App& app, Raw& raw) {
-  app.add_option("--tune", raw.tuning, "Tuning parameter NAME=VALUE by its old name, e.g. keepalive-interval=60")->type_name("N=V");
+  app.add_option("--tune", raw.tuning, "Tuning parameter NAME=VALUE by its old name, e.g. keepalive-interval=60")
+      ->type_name("N=V");
   app.add_option("--category", raw.categories,
                  "Settings of a category: NAME:cores=1,memory=500,mode=max,max-concurrent=4,fast-abort=3")
       ->type_name("SPEC");
   app.add_option("--algorithm", raw.algorithm, "Which worker gets a task: time, files, fcfs, rand, worst")
       ->check(CLI::IsMember({"time", "files", "fcfs", "rand", "worst"}));
-  app.add_option("--fast-abort", raw.fast_abort, "Restart tasks that run longer than this times the average of their category")
+  app.add_option("--fast-abort", raw.fast_abort,
+                 "Restart tasks that run longer than this times the average of their category")
       ->check(CLI::Range(1.0, 1e6));
-  app.add_option("--stragglers", raw.stragglers, "leave, or replicate: run a second copy of outliers and take the first result")
+  app.add_option("--stragglers", raw.stragglers,
+                 "leave, or replicate: run a second copy of outliers and take the first result")
       ->check(CLI::IsMember({"leave", "replicate"}));
   app.add_option("--wait-for-workers", raw.wait_for_workers, "Dispatch nothing until this many workers are connected")
       ->check(CLI::NonNegativeNumber);
-  app.add_option("--monitor", raw.monitor, "Measure tasks with resource_monitor and keep its summaries in DIR")->type_name("DIR");
-  app.add_flag("--monitor-watchdog", raw.monitor_watchdog, "With --monitor: stop tasks that use more than they were given");
+  app.add_option("--monitor", raw.monitor, "Measure tasks with resource_monitor and keep its summaries in DIR")
+      ->type_name("DIR");
+  app.add_flag("--monitor-watchdog", raw.monitor_watchdog,
+               "With --monitor: stop tasks that use more than they were given");
 }
 
 void add_local(CLI::App& app, LocalWorkerOptions& local) {
   app.add_option("--local-workers", local.count, "Start this many workers on this machine and end them with the run")
       ->check(CLI::Range(0, 1024));
-  app.add_option("--cores", local.cores, "Cores of each local worker; default: the machine's, shared evenly")->check(CLI::PositiveNumber);
+  app.add_option("--cores", local.cores, "Cores of each local worker; default: the machine's, shared evenly")
+      ->check(CLI::PositiveNumber);
   app.add_option("--memory", local.memory, "MB of memory of each local worker")->check(CLI::PositiveNumber);
   app.add_option("--disk", local.disk, "MB of disk of each local worker")->check(CLI::PositiveNumber);
 }
 
 void add_run(CLI::App& app, RunOptions& run, Raw& raw) {
-  app.add_option("tasks", run.tasks, "File with one task per line as JSON, or - for standard input")->type_name("TASKS.jsonl|-");
-  app.add_option("--each-line", run.each_line, "Run the command behind -- once for each line of FILE; {} is the line, {#} its number")
+  app.add_option("tasks", run.tasks, "File with one task per line as JSON, or - for standard input")
+      ->type_name("TASKS.jsonl|-");
+  app.add_option("--each-line", run.each_line,
+                 "Run the command behind -- once for each line of FILE; {} is the line, {#} its number")
       ->type_name("FILE|-");
   app.add_option("--results", run.results, "Append one JSON record per finished task")->type_name("FILE.jsonl");
   app.add_option("--stdout-limit", run.stdout_limit, "Bytes of a task's output kept in its record")->type_name("BYTES");
-  app.add_option("--stdout-dir", run.stdout_dir, "Write each task's standard output to DIR/task-ID.out")->type_name("DIR");
-  app.add_option("--output-dir", run.output_dir, "Outputs go below DIR and nowhere else; absolute names and .. are refused")->type_name("DIR");
+  app.add_option("--stdout-dir", run.stdout_dir, "Write each task's standard output to DIR/task-ID.out")
+      ->type_name("DIR");
+  app.add_option("--output-dir", run.output_dir,
+                 "Outputs go below DIR and nowhere else; absolute names and .. are refused")
+      ->type_name("DIR");
   app.add_option("--environment", run.environment,
-                 "Run every command inside this environment: an archive of conda-pack or venv-pack (tar, tar.gz, tar.zst …) or a "
+                 "Run every command inside this environment: an archive of conda-pack or venv-pack (tar, tar.gz, "
+                 "tar.zst …) or a "
                  "directory; each worker unpacks it once (docs/environments.md)")
       ->type_name("ARCHIVE|DIR");
-  app.add_option("--environment-cache", raw.environment_cache, "Where repacked archives are kept; default ~/.cache/taskmill/environments")
+  app.add_option("--environment-cache", raw.environment_cache,
+                 "Where repacked archives are kept; default ~/.cache/taskmill/environments")
       ->type_name("DIR");
-  app.add_option("--max-retries", run.max_retries, "For tasks that do not say: at most N+1 tries; default: until it works")
+  app.add_option("--max-retries", run.max_retries,
+                 "For tasks that do not say: at most N+1 tries; default: until it works")
       ->check(CLI::NonNegativeNumber);
-  app.add_option("--timeout", raw.timeout, "End the whole run after this time (90, 5m, 2h); what is not finished has failed")->type_name("TIME");
+  app.add_option("--timeout", raw.timeout,
+                 "End the whole run after this time (90, 5m, 2h); what is not finished has failed")
+      ->type_name("TIME");
   app.add_flag("-k,--keep-going", run.keep_going, "Report wrong lines and run the right ones");
   app.add_flag("-v,--verbose", run.verbose, "One line per submitted and finished task");
   app.add_flag("-q,--quiet", run.quiet, "No progress; only problems and the summary");
-  app.add_flag("--exit-workers", run.exit_workers, "Tell workers to exit at the end instead of looking for another manager");
+  app.add_flag("--exit-workers", run.exit_workers,
+               "Tell workers to exit at the end instead of looking for another manager");
   app.footer(run_footer);
 }
 
 std::string fill_policy(const Raw& raw, ManagerOptions& manager, RunOptions& run) {
   for (const auto& text : raw.tuning) {
     const auto equals = text.find('=');
-    const auto value = equals == std::string::npos ? std::nullopt : parse_number(std::string_view(text).substr(equals + 1));
+    const auto value =
+        equals == std::string::npos ? std::nullopt : parse_number(std::string_view(text).substr(equals + 1));
     if (!value) return "--tune " + text + ": write NAME=NUMBER, e.g. keepalive-interval=60";
     std::string problem;
     if (!tune(manager.config, text.substr(0, equals), *value, &problem)) {
@@ -136,8 +161,10 @@ std::string fill_policy(const Raw& raw, ManagerOptions& manager, RunOptions& run
   if (raw.stragglers == "replicate") manager.config.stragglers = Stragglers::replicate;
   manager.environments.cache = raw.environment_cache;
   if (raw.wait_for_workers > 0) manager.config.wait_for_workers = raw.wait_for_workers;
-  constexpr std::pair<const char*, Algorithm> algorithms[] = {{"time", Algorithm::time}, {"files", Algorithm::files},
-                                                              {"fcfs", Algorithm::fcfs}, {"rand", Algorithm::rand},
+  constexpr std::pair<const char*, Algorithm> algorithms[] = {{"time", Algorithm::time},
+                                                              {"files", Algorithm::files},
+                                                              {"fcfs", Algorithm::fcfs},
+                                                              {"rand", Algorithm::rand},
                                                               {"worst", Algorithm::worst}};
   for (const auto& [name, algorithm] : algorithms) {
     if (raw.algorithm == name) manager.config.algorithm = algorithm;
@@ -159,7 +186,8 @@ std::filesystem::path program_directory() {
 std::string find_monitor() {
   if (const char* chosen = environment("CCTOOLS_RESOURCE_MONITOR")) return chosen;
   std::vector<std::filesystem::path> places{"./", program_directory()};
-  for (const auto part : split(environment("PATH") != nullptr ? environment("PATH") : "/usr/bin", ':')) places.emplace_back(part);
+  for (const auto part : split(environment("PATH") != nullptr ? environment("PATH") : "/usr/bin", ':'))
+    places.emplace_back(part);
   for (const auto& place : places) {
     std::error_code ignored;
     if (std::filesystem::is_regular_file(place / "resource_monitor", ignored)) return place / "resource_monitor";
@@ -205,9 +233,11 @@ std::string fill_port(const Raw& raw, ManagerOptions& manager) {
 
 std::string check_run(const RunOptions& run) {
   if (!run.each_line.empty() && !run.tasks.empty()) return "give either a task file or --each-line, not both";
-  if (run.each_line.empty() && run.tasks.empty()) return "no tasks: give TASKS.jsonl, - for standard input, or --each-line FILE -- command {}";
+  if (run.each_line.empty() && run.tasks.empty())
+    return "no tasks: give TASKS.jsonl, - for standard input, or --each-line FILE -- command {}";
   if (!run.each_line.empty() && run.command.empty()) return "--each-line needs a command behind --, e.g. -- gzip -k {}";
-  if (run.each_line.empty() && !run.command.empty()) return "a command behind -- only makes sense with --each-line FILE";
+  if (run.each_line.empty() && !run.command.empty())
+    return "a command behind -- only makes sense with --each-line FILE";
   return {};
 }
 
@@ -220,16 +250,22 @@ int complain(const std::string& text) {
 
 Expected<std::pair<std::string, CategorySettings>> parse_category(const std::string& text) {
   constexpr std::pair<const char*, AllocationMode> modes[] = {
-      {"fixed", AllocationMode::fixed}, {"max", AllocationMode::max}, {"min_waste", AllocationMode::min_waste},
-      {"max_throughput", AllocationMode::max_throughput}, {"greedy_bucketing", AllocationMode::greedy_bucketing},
-      {"exhaustive_bucketing", AllocationMode::exhaustive_bucketing}, {"det_greedy_bucketing", AllocationMode::det_greedy_bucketing},
-      {"det_exhaustive_bucketing", AllocationMode::det_exhaustive_bucketing}, {"quantized_bucketing", AllocationMode::quantized_bucketing}};
+      {"fixed", AllocationMode::fixed},
+      {"max", AllocationMode::max},
+      {"min_waste", AllocationMode::min_waste},
+      {"max_throughput", AllocationMode::max_throughput},
+      {"greedy_bucketing", AllocationMode::greedy_bucketing},
+      {"exhaustive_bucketing", AllocationMode::exhaustive_bucketing},
+      {"det_greedy_bucketing", AllocationMode::det_greedy_bucketing},
+      {"det_exhaustive_bucketing", AllocationMode::det_exhaustive_bucketing},
+      {"quantized_bucketing", AllocationMode::quantized_bucketing}};
   const auto colon = text.find(':');
   if (colon == std::string::npos || colon == 0) return make_error("write NAME:key=value,…");
   CategorySettings settings;
   for (const auto part : split(std::string_view(text).substr(colon + 1), ',')) {
     const auto equals = part.find('=');
-    if (equals == std::string_view::npos) return make_error("'" + std::string(part) + "' has no value; write key=value");
+    if (equals == std::string_view::npos)
+      return make_error("'" + std::string(part) + "' has no value; write key=value");
     const std::string key(part.substr(0, equals)), value(part.substr(equals + 1));
     if (key == "mode") {
       bool found = false;
@@ -238,22 +274,36 @@ Expected<std::pair<std::string, CategorySettings>> parse_category(const std::str
         std::replace(wanted.begin(), wanted.end(), '-', '_');
         if (wanted == name) settings.mode = mode, found = true;
       }
-      if (!found) return make_error("unknown mode '" + value + "'; use fixed, max, min_waste, max_throughput or one of the bucketing modes");
+      if (!found)
+        return make_error("unknown mode '" + value +
+                          "'; use fixed, max, min_waste, max_throughput or one of the bucketing modes");
       continue;
     }
     const auto number = parse_number(value);
     if (!number || *number < 0) return make_error("'" + value + "' is not a number for " + key);
     const auto whole = static_cast<std::int64_t>(*number);
-    if (key == "cores") settings.max.cores = *number;
-    else if (key == "memory") settings.max.memory = whole;
-    else if (key == "disk") settings.max.disk = whole;
-    else if (key == "gpus") settings.max.gpus = whole;
-    else if (key == "min-cores") settings.min.cores = *number;
-    else if (key == "min-memory") settings.min.memory = whole;
-    else if (key == "min-disk") settings.min.disk = whole;
-    else if (key == "max-concurrent") settings.max_concurrent = whole;
-    else if (key == "fast-abort") settings.fast_abort = *number;
-    else return make_error("unknown key '" + key + "'; known are cores, memory, disk, gpus, min-cores, min-memory, min-disk, mode, max-concurrent, fast-abort");
+    if (key == "cores")
+      settings.max.cores = *number;
+    else if (key == "memory")
+      settings.max.memory = whole;
+    else if (key == "disk")
+      settings.max.disk = whole;
+    else if (key == "gpus")
+      settings.max.gpus = whole;
+    else if (key == "min-cores")
+      settings.min.cores = *number;
+    else if (key == "min-memory")
+      settings.min.memory = whole;
+    else if (key == "min-disk")
+      settings.min.disk = whole;
+    else if (key == "max-concurrent")
+      settings.max_concurrent = whole;
+    else if (key == "fast-abort")
+      settings.fast_abort = *number;
+    else
+      return make_error(
+          "unknown key '" + key +
+          "'; known are cores, memory, disk, gpus, min-cores, min-memory, min-disk, mode, max-concurrent, fast-abort");
   }
   return std::make_pair(text.substr(0, colon), settings);
 }
@@ -267,7 +317,8 @@ CommandLine parse_command_line(int argc, char** argv) {
     line.run.command.assign(words.begin() + static_cast<std::ptrdiff_t>(i) + 1, words.end());
     words.resize(i);
   }
-  if (words.size() > 1 && words[1][0] != '-' && std::string_view(words[1]) != "run" && std::string_view(words[1]) != "analyze") {
+  if (words.size() > 1 && words[1][0] != '-' && std::string_view(words[1]) != "run" &&
+      std::string_view(words[1]) != "analyze") {
     line.exit_code = complain("unknown command '" + std::string(words[1]) + "'; use run or analyze");
     return line;
   }
@@ -275,7 +326,8 @@ CommandLine parse_command_line(int argc, char** argv) {
   app.set_version_flag("--version", "work_queue_manager 0.1.0 (Taskmill), protocols 9 to 11");
   app.require_subcommand(1);
   auto& run = *app.add_subcommand("run", "Run a list of tasks");
-  auto& analyze = *app.add_subcommand("analyze", "Run an analysis: a dataset in, one merged result out (docs/analysis.md)");
+  auto& analyze =
+      *app.add_subcommand("analyze", "Run an analysis: a dataset in, one merged result out (docs/analysis.md)");
   for (auto* sub : {&run, &analyze}) {
     add_network(*sub, line.manager, raw);
     add_logs(*sub, line.manager);
@@ -284,13 +336,20 @@ CommandLine parse_command_line(int argc, char** argv) {
     sub->add_option("--port-file", line.run.port_file, "Write the port here once it is known")->type_name("FILE");
   }
   add_run(run, line.run, raw);
-  run.add_option("--journal", line.manager.journal, "Remember finished tasks in DIR: the same run started again does the rest only")->type_name("DIR");
-  analyze.add_option("description", line.analyze.description, "The analysis: TOML or JSON")->required()->type_name("FILE");
+  run.add_option("--journal", line.manager.journal,
+                 "Remember finished tasks in DIR: the same run started again does the rest only")
+      ->type_name("DIR");
+  analyze.add_option("description", line.analyze.description, "The analysis: TOML or JSON")
+      ->required()
+      ->type_name("FILE");
   analyze.add_flag("-v,--verbose", line.analyze.verbose, "One line per submitted and finished task");
-  analyze.add_option("--output", line.analyze.output, "Where the result goes, instead of the description's")->type_name("FILE");
+  analyze.add_option("--output", line.analyze.output, "Where the result goes, instead of the description's")
+      ->type_name("FILE");
   analyze.add_option("--report", line.analyze.report, "A self-contained HTML report of the run")->type_name("FILE");
-  analyze.add_option("--work-dir", line.analyze.work_directory, "Where partial results lie while it runs")->type_name("DIR");
-  analyze.add_option("--snapshot", raw.snapshot, "Partial results while it runs: every=30s,FILE")->type_name("every=TIME,FILE");
+  analyze.add_option("--work-dir", line.analyze.work_directory, "Where partial results lie while it runs")
+      ->type_name("DIR");
+  analyze.add_option("--snapshot", raw.snapshot, "Partial results while it runs: every=30s,FILE")
+      ->type_name("every=TIME,FILE");
   try {
     app.parse(static_cast<int>(words.size()), words.data());
   } catch (const CLI::ParseError& error) {
@@ -303,13 +362,18 @@ CommandLine parse_command_line(int argc, char** argv) {
   if (problem.empty()) problem = fill_port(raw, line.manager);
   if (problem.empty()) problem = fill_monitoring(raw, line.manager);
   if (problem.empty() && run.parsed()) problem = check_run(line.run);
-  if (problem.empty() && raw.ssl && line.manager.ssl_cert.empty()) line.manager.ssl_cert = line.manager.ssl_key = "auto";
+  if (problem.empty() && raw.ssl && line.manager.ssl_cert.empty())
+    line.manager.ssl_cert = line.manager.ssl_key = "auto";
   if (problem.empty() && !raw.snapshot.empty()) {
     const auto comma = raw.snapshot.find(',');
     const auto seconds = raw.snapshot.starts_with("every=") && comma != std::string::npos
-                             ? parse_duration_seconds(std::string_view(raw.snapshot).substr(6, comma - 6)) : std::nullopt;
-    if (!seconds) problem = "--snapshot " + raw.snapshot + ": write every=30s,FILE";
-    else line.analyze.snapshot_every = std::chrono::seconds(*seconds), line.analyze.snapshot = raw.snapshot.substr(comma + 1);
+                             ? parse_duration_seconds(std::string_view(raw.snapshot).substr(6, comma - 6))
+                             : std::nullopt;
+    if (!seconds)
+      problem = "--snapshot " + raw.snapshot + ": write every=30s,FILE";
+    else
+      line.analyze.snapshot_every = std::chrono::seconds(*seconds),
+      line.analyze.snapshot = raw.snapshot.substr(comma + 1);
   }
   if (!problem.empty()) {
     line.exit_code = complain(problem);

@@ -46,7 +46,8 @@ Expected<std::unique_ptr<ResultsFile>> ResultsFile::open(const std::string& path
   os::UniqueFd file(::open(path.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666));
   if (!file) return make_error("--results " + path + ": " + std::strerror(errno));
   const off_t end = whole_lines(file.get());
-  if (end >= 0 && ::ftruncate(file.get(), end) != 0) return make_error("--results " + path + ": " + std::strerror(errno));
+  if (end >= 0 && ::ftruncate(file.get(), end) != 0)
+    return make_error("--results " + path + ": " + std::strerror(errno));
   return std::unique_ptr<ResultsFile>(new ResultsFile(std::move(file), path));
 }
 

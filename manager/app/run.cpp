@@ -91,7 +91,9 @@ void show_problems(const std::vector<std::string>& problems) {
 // Names a task across restarts: by what it is, and which of several equal ones.
 std::string task_key(const TaskSpec& spec, std::unordered_map<std::string, int>& seen) {
   std::string text = spec.command + '\0' + spec.environment_archive + '\0' + spec.tag + '\0' + spec.category + '\0';
-  for (const auto& input : spec.inputs) text += input.source + '\0' + input.remote + '\0' + std::to_string(input.first) + '\0' + std::to_string(input.last) + (input.data ? *input.data : "") + '\0';
+  for (const auto& input : spec.inputs)
+    text += input.source + '\0' + input.remote + '\0' + std::to_string(input.first) + '\0' +
+            std::to_string(input.last) + (input.data ? *input.data : "") + '\0';
   for (const auto& output : spec.outputs) text += output.local + '\0' + output.remote + '\0';
   for (const auto& variable : spec.environment) text += variable.name + '=' + variable.value.value_or("") + '\0';
   std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
@@ -176,7 +178,8 @@ std::string Run::submit(TaskList& list, bool journal) {
     if (!first.has_value()) return first.error().text;
     note(*first, batch_lines);
     if (options_.verbose) {
-      for (std::size_t k = 0; k < batch.size(); ++k) say(submitted_line(TaskId(first->value() + static_cast<std::uint32_t>(k)), batch[k]));
+      for (std::size_t k = 0; k < batch.size(); ++k)
+        say(submitted_line(TaskId(first->value() + static_cast<std::uint32_t>(k)), batch[k]));
     }
     batch.clear();
     batch_lines.clear();
@@ -206,8 +209,11 @@ int Run::wait() {
   limit_.cancel();
   erase_live();
   const auto stats = manager_.stats();
-  if (interrupted_) std::cerr << "work_queue_manager: interrupted; workers are released, results so far are kept (Ctrl-C again ends at once)\n";
-  if (out_of_time_) std::cerr << "work_queue_manager: --timeout is over; " << unfinished() << " tasks were not finished\n";
+  if (interrupted_)
+    std::cerr << "work_queue_manager: interrupted; workers are released, results so far are kept (Ctrl-C again ends at "
+                 "once)\n";
+  if (out_of_time_)
+    std::cerr << "work_queue_manager: --timeout is over; " << unfinished() << " tasks were not finished\n";
   manager_.finish(options_.exit_workers);
   workers_.stop();
   if (results_) {
@@ -243,7 +249,8 @@ void Run::save_text(const FinishedTask& task) {
   constexpr std::uint64_t block = 1U << 20;
   for (std::uint64_t at = 0; file && at < task.text->size(); at += block) {
     const auto text = task.text->read(at, block);
-    if (::write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) return warn(path + ": " + std::strerror(errno));
+    if (::write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))
+      return warn(path + ": " + std::strerror(errno));
   }
   if (!file) warn(path + ": " + std::strerror(errno));
 }
@@ -286,7 +293,8 @@ void Run::draw() {
   if (options_.quiet) return;
   if (live_) {
     winsize size{};
-    const std::size_t width = ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col - 1U : 79U;
+    const std::size_t width =
+        ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col - 1U : 79U;
     std::cout << "\r" << progress_line(numbers(), width) << "\x1b[K" << std::flush;
     drawn_ = true;
     return;
@@ -325,7 +333,8 @@ void Run::arm_signals() {
 void print_where(const Manager& manager, const RunOptions& options) {
   if (options.quiet) return;
   std::cout << "listening for workers on port " << manager.port();
-  if (!manager.project().empty()) std::cout << ", project " << manager.project() << " in the catalog " << manager.catalog_text();
+  if (!manager.project().empty())
+    std::cout << ", project " << manager.project() << " in the catalog " << manager.catalog_text();
   std::cout << std::endl;
 }
 
@@ -363,7 +372,8 @@ int run_tasks(const RunOptions& options, ManagerOptions manager_options) {
                     (list.tasks.empty() ? "" : " (--keep-going runs the right ones)"));
   }
   for (const auto& directory : {options.output_dir, options.stdout_dir}) {
-    if (!directory.empty() && ::mkdir(directory.c_str(), 0777) != 0 && errno != EEXIST) return complain(directory + ": " + std::strerror(errno));
+    if (!directory.empty() && ::mkdir(directory.c_str(), 0777) != 0 && errno != EEXIST)
+      return complain(directory + ": " + std::strerror(errno));
   }
   std::unique_ptr<ResultsFile> results;
   if (!options.results.empty()) {
@@ -383,7 +393,8 @@ int run_tasks(const RunOptions& options, ManagerOptions manager_options) {
   print_where(**manager, options);
   Run run(options, **manager, std::move(results));
   if (auto problem = run.submit(list, !manager_options.journal.empty()); !problem.empty()) return complain(problem);
-  if (auto problem = start_services(**manager, options, manager_options, run.workers()); !problem.empty()) return complain(problem);
+  if (auto problem = start_services(**manager, options, manager_options, run.workers()); !problem.empty())
+    return complain(problem);
   const int code = run.wait();
   return list.problems.empty() || code != 0 ? code : 1;
 }

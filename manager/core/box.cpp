@@ -52,7 +52,8 @@ void give_proportion(Ask& ask, const Box& worker, const Share& share, const BoxR
   const std::int64_t cores = portion(worker.cores / milli, share, rules.whole_tasks, 1.0) * milli;
   ask.v[at_cores] = gpus_only ? 0 : std::max({milli, ask.v[at_cores], cores});
   ask.v[at_gpus] = std::max<std::int64_t>(ask.v[at_gpus], 0);
-  ask.v[at_memory] = std::max({std::int64_t{1}, ask.v[at_memory], portion(worker.memory, share, rules.whole_tasks, 1.0)});
+  ask.v[at_memory] =
+      std::max({std::int64_t{1}, ask.v[at_memory], portion(worker.memory, share, rules.whole_tasks, 1.0)});
   ask.v[at_disk] =
       std::max({std::int64_t{1}, ask.v[at_disk], portion(worker.disk, share, rules.whole_tasks, rules.multiplier)});
 }

@@ -87,10 +87,16 @@ void BucketPredictor::rebuild() {
   buckets_.clear();
   switch (kind_) {
     case BucketingKind::greedy:
-    case BucketingKind::det_greedy: rebuild_greedy(); break;
+    case BucketingKind::det_greedy:
+      rebuild_greedy();
+      break;
     case BucketingKind::exhaustive:
-    case BucketingKind::det_exhaustive: rebuild_exhaustive(); break;
-    case BucketingKind::quantized: rebuild_quantized(); break;
+    case BucketingKind::det_exhaustive:
+      rebuild_exhaustive();
+      break;
+    case BucketingKind::quantized:
+      rebuild_quantized();
+      break;
   }
 }
 
@@ -113,8 +119,8 @@ void BucketPredictor::split(std::size_t low, std::size_t high, std::vector<std::
       const double b = points_[i].value;
       const double high_share = i < hi ? p2 : 0;
       const double cost = kind_ == BucketingKind::greedy
-                              ? p1 * p1 * (b - e1) + p1 * high_share * (top - e1) +
-                                    high_share * p1 * (b + top - e2) + high_share * high_share * (top - e2)
+                              ? p1 * p1 * (b - e1) + p1 * high_share * (top - e1) + high_share * p1 * (b + top - e2) +
+                                    high_share * high_share * (top - e2)
                               : p1 * (b - e1) + high_share * (b + top - e2);
       if (i == lo || cost <= best) {
         best = cost;
@@ -170,7 +176,7 @@ void BucketPredictor::rebuild_exhaustive() {
       }
       // c(i, j): a task of bucket i that is first given bucket j.
       std::vector<double> c(m, 0);
-      double above = 0;     // sum of probabilities above j
+      double above = 0;           // sum of probabilities above j
       double weighted_above = 0;  // the same times their costs
       for (std::size_t j = m; j-- > 0;) {
         c[j] = j >= i ? set[j].value - mean[i] : set[j].value + (above > 0 ? weighted_above / above : 0);

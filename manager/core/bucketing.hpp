@@ -49,7 +49,7 @@ class BucketPredictor {
   void rebuild_exhaustive();
   void rebuild_quantized();
   void thin_out();
-  [[nodiscard]] double weight(std::size_t low, std::size_t high) const;    ///< of points [low, high]
+  [[nodiscard]] double weight(std::size_t low, std::size_t high) const;  ///< of points [low, high]
   [[nodiscard]] double weighted(std::size_t low, std::size_t high) const;
 
   BucketingKind kind_;

@@ -38,7 +38,8 @@ Capacity::Figures Capacity::figures() const {
       10, divide_up(at_least_one(sum_.execute_us), at_least_one(sum_.transfer_us) + at_least_one(sum_.manager_us)));
   const auto n = static_cast<std::int64_t>(count_);
   const auto scaled = [&](std::int64_t sum) {
-    return static_cast<std::int64_t>(std::ceil(static_cast<double>(sum) * static_cast<double>(f.tasks) / static_cast<double>(n)));
+    return static_cast<std::int64_t>(
+        std::ceil(static_cast<double>(sum) * static_cast<double>(f.tasks) / static_cast<double>(n)));
   };
   f.cores = divide_up(scaled(sum_.allocated.cores), milli);
   f.memory = scaled(sum_.allocated.memory);

@@ -6,7 +6,7 @@
 namespace taskmill::manager {
 namespace {
 
-constexpr std::array<double, 4> bucket_sizes = {1, 250, 250, 1};       // cores, memory, disk, gpus
+constexpr std::array<double, 4> bucket_sizes = {1, 250, 250, 1};  // cores, memory, disk, gpus
 constexpr std::array<double, 4> bucketing_defaults = {1, 1000, 1000, 0};
 
 Four measured_four(const Measurement& m) {
@@ -15,11 +15,16 @@ Four measured_four(const Measurement& m) {
 
 BucketingKind bucketing_kind(AllocationMode mode) {
   switch (mode) {
-    case AllocationMode::exhaustive_bucketing: return BucketingKind::exhaustive;
-    case AllocationMode::det_greedy_bucketing: return BucketingKind::det_greedy;
-    case AllocationMode::det_exhaustive_bucketing: return BucketingKind::det_exhaustive;
-    case AllocationMode::quantized_bucketing: return BucketingKind::quantized;
-    default: return BucketingKind::greedy;
+    case AllocationMode::exhaustive_bucketing:
+      return BucketingKind::exhaustive;
+    case AllocationMode::det_greedy_bucketing:
+      return BucketingKind::det_greedy;
+    case AllocationMode::det_exhaustive_bucketing:
+      return BucketingKind::det_exhaustive;
+    case AllocationMode::quantized_bucketing:
+      return BucketingKind::quantized;
+    default:
+      return BucketingKind::greedy;
   }
 }
 
@@ -51,10 +56,14 @@ void Category::configure(const CategorySettings& settings) {
 bool Category::labelled(std::size_t resource) const {
   if (settings_.mode == AllocationMode::fixed) return false;
   switch (resource) {
-    case at_cores: return settings_.label_cores.value_or(true);
-    case at_memory: return settings_.label_memory.value_or(true);
-    case at_disk: return settings_.label_disk.value_or(true);
-    default: return settings_.label_gpus.value_or(false);
+    case at_cores:
+      return settings_.label_cores.value_or(true);
+    case at_memory:
+      return settings_.label_memory.value_or(true);
+    case at_disk:
+      return settings_.label_disk.value_or(true);
+    default:
+      return settings_.label_gpus.value_or(false);
   }
 }
 

@@ -36,8 +36,8 @@ class Category {
   [[nodiscard]] const CategorySettings& settings() const { return settings_; }
   void configure(const CategorySettings& settings);
 
-  /// An attempt ended with a result that teaches (10.3). `largest_worker`: negative fields unknown. True when the labels
-  /// may have changed in a way the transactions log reports.
+  /// An attempt ended with a result that teaches (10.3). `largest_worker`: negative fields unknown. True when the
+  /// labels may have changed in a way the transactions log reports.
   bool learn(const Measurement& measured, bool succeeded, std::int64_t steady_n, const Resources& largest_worker);
   [[nodiscard]] static bool teaches(protocol::ResultCode code);
 
@@ -66,10 +66,10 @@ class Category {
   [[nodiscard]] BucketPredictor* predictor(std::size_t resource);
 
   CategoryCounters count;
-  Durations durations;        ///< of successful attempts, for stragglers
+  Durations durations;  ///< of successful attempts, for stragglers
   bool limits_broken = false;
   std::uint32_t running_head = 0xffffffffU, running_tail = 0xffffffffU;  ///< attempts by start, oldest first
-  bool watch_armed = false;   ///< a timer for slow tasks is pending
+  bool watch_armed = false;                                              ///< a timer for slow tasks is pending
 
  private:
   [[nodiscard]] bool labelled(std::size_t resource) const;

@@ -10,11 +10,12 @@
 namespace taskmill::manager {
 namespace {
 
-constexpr std::size_t max_name = 1000;     // encoded up to three times as long, it still fits a control line
+constexpr std::size_t max_name = 1000;  // encoded up to three times as long, it still fits a control line
 constexpr std::size_t max_command = 32U << 20U;
 
 bool has_control(std::string_view text) {
-  return std::any_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
+  return std::any_of(text.begin(), text.end(),
+                     [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
 }
 
 std::optional<Error> check_remote(std::string_view what, std::string_view remote) {
@@ -53,7 +54,8 @@ std::optional<Error> check_input(const InputSpec& input) {
       if (input.remote.find(' ') != std::string::npos)
         return make_error(name + ": the name of an empty directory cannot hold a blank on this wire");
       break;
-    default: break;
+    default:
+      break;
   }
   return std::nullopt;
 }
@@ -93,7 +95,8 @@ std::optional<Error> check_words(const TaskSpec& spec) {
   for (const auto& variable : spec.environment) {
     if (variable.name.empty() || variable.name.find('=') != std::string::npos ||
         variable.name.find('\0') != std::string::npos)
-      return make_error("environment variable \"" + variable.name + "\" is not a name: it must be non-empty without '='");
+      return make_error("environment variable \"" + variable.name +
+                        "\" is not a name: it must be non-empty without '='");
     if (variable.value && variable.value->find('\0') != std::string::npos)
       return make_error("environment variable " + variable.name + " has a NUL in its value");
   }
@@ -118,7 +121,8 @@ std::optional<Error> Machine::check_spec(const TaskSpec& spec) {
   }
   for (const OutputSpec& output : spec.outputs) {
     if (auto error = check_remote("output", output.remote)) return error;
-    if (output.local.empty()) return make_error("output \"" + output.remote + "\" has no local path: say where to store it");
+    if (output.local.empty())
+      return make_error("output \"" + output.remote + "\" has no local path: say where to store it");
     if (output.local.find('\0') != std::string::npos)
       return make_error("output \"" + output.remote + "\" has a NUL in its local path");
   }

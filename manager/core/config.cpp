@@ -7,15 +7,24 @@ namespace taskmill::manager {
 
 const char* allocation_mode_text(AllocationMode mode) {
   switch (mode) {
-    case AllocationMode::fixed: return "FIXED";
-    case AllocationMode::max: return "MAX";
-    case AllocationMode::min_waste: return "MIN_WASTE";
-    case AllocationMode::max_throughput: return "MAX_THROUGHPUT";
-    case AllocationMode::greedy_bucketing: return "GREEDY_BUCKETING";
-    case AllocationMode::exhaustive_bucketing: return "EXHAUSTIVE_BUCKETING";
-    case AllocationMode::det_greedy_bucketing: return "DET_GREEDY_BUCKETING";
-    case AllocationMode::det_exhaustive_bucketing: return "DET_EXHAUSTIVE_BUCKETING";
-    case AllocationMode::quantized_bucketing: return "QUANTIZED_BUCKETING";
+    case AllocationMode::fixed:
+      return "FIXED";
+    case AllocationMode::max:
+      return "MAX";
+    case AllocationMode::min_waste:
+      return "MIN_WASTE";
+    case AllocationMode::max_throughput:
+      return "MAX_THROUGHPUT";
+    case AllocationMode::greedy_bucketing:
+      return "GREEDY_BUCKETING";
+    case AllocationMode::exhaustive_bucketing:
+      return "EXHAUSTIVE_BUCKETING";
+    case AllocationMode::det_greedy_bucketing:
+      return "DET_GREEDY_BUCKETING";
+    case AllocationMode::det_exhaustive_bucketing:
+      return "DET_EXHAUSTIVE_BUCKETING";
+    case AllocationMode::quantized_bucketing:
+      return "QUANTIZED_BUCKETING";
   }
   return "UNKNOWN";
 }
@@ -46,7 +55,8 @@ const Tuning tunings[] = {
     {"short-timeout", 1, [](Config& c, double v) { c.short_timeout = seconds(v); }},
     {"long-timeout", 1, [](Config& c, double v) { c.long_timeout = seconds(v); }},
     {"reply-timeout", 1, [](Config& c, double v) { c.reply_timeout = seconds(v); }},
-    {"category-steady-n-tasks", 1, [](Config& c, double v) { c.category_steady_n_tasks = static_cast<std::int64_t>(v); }},
+    {"category-steady-n-tasks", 1,
+     [](Config& c, double v) { c.category_steady_n_tasks = static_cast<std::int64_t>(v); }},
     {"hungry-minimum", 1, [](Config& c, double v) { c.hungry_minimum = static_cast<int>(v); }},
     {"hungry-minimum-factor", 1, [](Config& c, double v) { c.hungry_factor = v; }},
     {"wait-for-workers", 0, [](Config& c, double v) { c.wait_for_workers = static_cast<int>(v); }},

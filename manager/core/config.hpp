@@ -32,7 +32,7 @@ const char* allocation_mode_text(AllocationMode mode);
 struct CategorySettings {
   AllocationMode mode = AllocationMode::fixed;
   Resources max, min;
-  Resources first_guess;       ///< used until the category is steady
+  Resources first_guess;             ///< used until the category is steady
   std::int64_t max_concurrent = -1;  ///< at most this many running; negative: no limit
   /// nullopt: as the category "default"; 0: off; >= 1: kill what runs longer than this times the average.
   std::optional<double> fast_abort;
@@ -70,7 +70,7 @@ struct Config {
   Duration slow_host_block{std::chrono::seconds(900)};
   Stragglers stragglers = Stragglers::leave;
   int straggler_min_samples = 20;
-  double straggler_factor = 1.5;  ///< a task is an outlier beyond this times the 95th percentile …
+  double straggler_factor = 1.5;                    ///< a task is an outlier beyond this times the 95th percentile …
   Duration straggler_min{std::chrono::seconds(1)};  ///< … and beyond the median by at least this much
 
   // Time limits (12.3, 14.1).
@@ -103,8 +103,8 @@ struct Config {
   int affinity_lookahead = 32;                  ///< ready tasks looked at for one that suits a freed worker
 
   // Prefetch: tasks sent to a worker beyond what it can run now.
-  int prefetch_tasks = 0;                             ///< at most this many per worker; 0: off
-  Duration prefetch_below{std::chrono::seconds(2)};   ///< only for categories whose mean run time is below
+  int prefetch_tasks = 0;                            ///< at most this many per worker; 0: off
+  Duration prefetch_below{std::chrono::seconds(2)};  ///< only for categories whose mean run time is below
 
   /// Whether records of the transactions log are made at all.
   bool transactions = false;

@@ -95,7 +95,8 @@ void State::run_timers() {
     const std::uint32_t s = timer->subject;
     switch (timer->kind) {
       case TimerKind::worker:
-        if (workers.alive(s) && workers[s].conn.value() == timer->guard && workers[s].timer <= now.time) check_worker(s);
+        if (workers.alive(s) && workers[s].conn.value() == timer->guard && workers[s].timer <= now.time)
+          check_worker(s);
         break;
       case TimerKind::penalty:
         if (workers.alive(s) && workers[s].conn.value() == timer->guard) freed(s);
@@ -127,8 +128,12 @@ void State::run_timers() {
           }
         }
         break;
-      case TimerKind::slow_tasks: watch_slow(s); break;
-      case TimerKind::large_tasks: check_large_tasks(); break;
+      case TimerKind::slow_tasks:
+        watch_slow(s);
+        break;
+      case TimerKind::large_tasks:
+        check_large_tasks();
+        break;
     }
   }
 }

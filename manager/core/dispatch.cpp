@@ -188,8 +188,8 @@ bool State::describe(ConnId conn, TaskId id, std::uint32_t serial, protocol::Tas
   d.end_time_s = a.wrapped ? 0 : static_cast<double>(end_s);
   d.wall_time = a.wrapped ? 0 : static_cast<double>(wall_s) * 1e6;
   if (a.wrapped) {
-    MonitoredTask task{id.value(), spec.text(spec->command), d.category, a.box, static_cast<double>(wall_s),
-                       static_cast<double>(end_s)};
+    MonitoredTask task{id.value(), spec.text(spec->command),    d.category,
+                       a.box,      static_cast<double>(wall_s), static_cast<double>(end_s)};
     monitor_command(config.monitoring, task, *d.command);
   } else {
     *d.command = spec.text(spec->command);
@@ -214,7 +214,8 @@ bool State::describe(ConnId conn, TaskId id, std::uint32_t serial, protocol::Tas
   }
   if (a.wrapped) {
     const std::size_t program = spec->inputs + spec->outputs;
-    d.inputs.back() = {std::string(name_text(a.names[program], {})), monitor_remote_name, protocol::file_flag::cache, false};
+    d.inputs.back() = {std::string(name_text(a.names[program], {})), monitor_remote_name, protocol::file_flag::cache,
+                       false};
     d.outputs.back() = {std::string(name_text(a.names[program + 1], monitor_summary_name)), monitor_summary_name, 0};
   }
   return true;

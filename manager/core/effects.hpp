@@ -15,29 +15,33 @@
 //                                             `path` is the URL or the command
 //                    Report exactly once per stage, in the order of the actions of that connection:
 //                      on_staged(conn, StageDone{bytes, …})   when the last byte was handed to the socket
-//                      on_stage_failed(conn, StageError{…})   nothing usable arrived at the worker (cannot open …), or the
-//                                                             length changed under us: then the shell pads or ends the body
-//                                                             so that the stream stays in step, and sets `sent_damaged`.
-//   send_task        When the action reaches the head of the connection's queue (all stages before it done or failed) call
+//                      on_stage_failed(conn, StageError{…})   nothing usable arrived at the worker (cannot open …), or
+//                      the
+//                                                             length changed under us: then the shell pads or ends the
+//                                                             body so that the stream stays in step, and sets
+//                                                             `sent_damaged`.
+//   send_task        When the action reaches the head of the connection's queue (all stages before it done or failed)
+//   call
 //                    Machine::describe(conn, task, attempt, description). True: send the block. False: the task was
 //                    taken away meanwhile (cancelled, input failed): skip it silently.
 //                    Put it and what precedes it into one write. Then on_task_sent(conn, task, attempt).
-//   request_results  send_results -1 (session.expect_results()). Report every on_result(), on_watch…, then on_results_end().
-//   fetch            get NAME (session.expect_get()). Store the reply at `path` (parent directories are made; file or tree;
-//                    temporary name, then rename). Queue it at once: do not wait for earlier replies. Report on_fetched()
-//                    once per fetch, in order. Local write errors: drain the reply, report local_error.
+//   request_results  send_results -1 (session.expect_results()). Report every on_result(), on_watch…, then
+//   on_results_end(). fetch            get NAME (session.expect_get()). Store the reply at `path` (parent directories
+//   are made; file or tree;
+//                    temporary name, then rename). Queue it at once: do not wait for earlier replies. Report
+//                    on_fetched() once per fetch, in order. Local write errors: drain the reply, report local_error.
 //                    index == summary_output: the monitor's summary; parse it and give it in Fetched::measured.
 //   fetch_frame      reserved for native peers.
 //   kill             kill TASK.           unlink   unlink NAME.         check   check.
 //   release, exit    send the word, flush, then close; report on_closed().
 //   close            close now for `reason`; on_closed() must NOT be reported back (the machine already forgot it).
 //
-// For each entry of `stats`: stat `path` (following links; pool job) and report on_stat(). Duplicates never occur while one is
-// pending.
+// For each entry of `stats`: stat `path` (following links; pool job) and report on_stat(). Duplicates never occur while
+// one is pending.
 //
-// `reports` are for the user: see Report. A finished task's stdout belongs to the shell: keep the body of the last on_result()
-// of a task until `finished` (hand it over) or `requeued`/`copy_lost` (throw it away).
-// `records` are lines of the transactions log (16.2), already formatted behind the pid. `notices` are sentences for the log.
+// `reports` are for the user: see Report. A finished task's stdout belongs to the shell: keep the body of the last
+// on_result() of a task until `finished` (hand it over) or `requeued`/`copy_lost` (throw it away). `records` are lines
+// of the transactions log (16.2), already formatted behind the pid. `notices` are sentences for the log.
 #pragma once
 
 #include <cstdint>
@@ -61,25 +65,35 @@ struct TextRef {
 
 enum class CloseReason : std::uint8_t {
   none,
-  bad_version,          ///< not 9..11
-  protocol_error,       ///< the shell saw a broken stream
-  disconnected,         ///< the peer closed or the socket failed
-  silent,               ///< no greeting within the keepalive timeout
-  keepalive,            ///< no answer to a check
-  transfer_timeout,     ///< a body or a reply took too long
-  idle_out,             ///< the worker said it leaves for being idle
+  bad_version,       ///< not 9..11
+  protocol_error,    ///< the shell saw a broken stream
+  disconnected,      ///< the peer closed or the socket failed
+  silent,            ///< no greeting within the keepalive timeout
+  keepalive,         ///< no answer to a check
+  transfer_timeout,  ///< a body or a reply took too long
+  idle_out,          ///< the worker said it leaves for being idle
   drained,
   factory_surplus,
-  released,             ///< the manager shuts down or the user asked
-  slow,                 ///< fast abort dropped it
-  status_client,        ///< a status query was answered
+  released,       ///< the manager shuts down or the user asked
+  slow,           ///< fast abort dropped it
+  status_client,  ///< a status query was answered
   auth_failed,
 };
 /// One word or short phrase, the same in logs, reports and records.
 const char* close_reason_text(CloseReason reason);
 
 enum class ActionKind : std::uint8_t {
-  stage, send_task, request_results, fetch, fetch_frame, kill, unlink, check, release, exit, close
+  stage,
+  send_task,
+  request_results,
+  fetch,
+  fetch_frame,
+  kill,
+  unlink,
+  check,
+  release,
+  exit,
+  close
 };
 
 /// Action::index of a fetch: not an output of the user but the monitor's summary.
@@ -91,13 +105,13 @@ struct Action {
   CloseReason reason = CloseReason::none;  ///< close
   bool cached = false;                     ///< stage, fetch
   ConnId conn;
-  TaskId task;                ///< send_task, kill, fetch; stage: the task that first needs it
-  std::uint32_t attempt = 0;  ///< send_task, fetch: passed back unchanged
-  FileId file;                ///< stage
-  std::uint32_t index = 0;    ///< fetch: which output of the spec
-  TextRef name;               ///< stage, fetch, unlink: cache name
-  TextRef path;               ///< stage: source; fetch: local target
-  TextRef remote;             ///< stage, fetch: name in the sandbox
+  TaskId task;                           ///< send_task, kill, fetch; stage: the task that first needs it
+  std::uint32_t attempt = 0;             ///< send_task, fetch: passed back unchanged
+  FileId file;                           ///< stage
+  std::uint32_t index = 0;               ///< fetch: which output of the spec
+  TextRef name;                          ///< stage, fetch, unlink: cache name
+  TextRef path;                          ///< stage: source; fetch: local target
+  TextRef remote;                        ///< stage, fetch: name in the sandbox
   std::uint64_t offset = 0, length = 0;  ///< stage: piece
 };
 
@@ -108,29 +122,43 @@ struct StatRequest {
 
 /// What was measured of one attempt; negative fields unknown. Units as resource-monitor.md.
 struct Measurement {
-  double cores = -1;                 ///< peak
+  double cores = -1;  ///< peak
   double cores_avg = -1;
   std::int64_t memory = -1, virtual_memory = -1, swap_memory = -1, disk = -1, gpus = -1;
   double wall_time_s = -1, cpu_time_s = -1;
   std::int64_t bytes_read = -1, bytes_written = -1, total_files = -1, max_processes = -1, total_processes = -1;
   std::int64_t context_switches = -1;
-  std::string exit_type;             ///< "", "normal", "limits", "signal"
-  Resources limits_exceeded;         ///< the limits that were broken, negative where not
+  std::string exit_type;      ///< "", "normal", "limits", "signal"
+  Resources limits_exceeded;  ///< the limits that were broken, negative where not
   double wall_limit_exceeded_s = -1;
-  std::string time_line;             ///< JSON: [[seconds, cores, memory MB, disk MB, processes], …]; empty: unknown
+  std::string time_line;  ///< JSON: [[seconds, cores, memory MB, disk MB, processes], …]; empty: unknown
   bool operator==(const Measurement&) const = default;
   [[nodiscard]] bool known() const { return memory >= 0 || cores >= 0 || disk >= 0 || wall_time_s >= 0; }
 };
 
 enum class TaskState : std::uint8_t {  // numbers of manager.md 2.4
-  unknown = 0, ready = 1, running = 2, waiting_retrieval = 3, retrieved = 4, done = 5, cancelled = 6
+  unknown = 0,
+  ready = 1,
+  running = 2,
+  waiting_retrieval = 3,
+  retrieved = 4,
+  done = 5,
+  cancelled = 6
 };
 /// "WAITING", "RUNNING", … as logs and JSON print them.
 const char* task_state_text(TaskState state);
 
 /// Why a task that was at a worker went back to the queue, or a copy was given up.
 enum class RequeueReason : std::uint8_t {
-  none, worker_lost, forsaken, fast_abort, file_invalidated, exhausted, input_failed_at_worker, worker_drained, copy_lost
+  none,
+  worker_lost,
+  forsaken,
+  fast_abort,
+  file_invalidated,
+  exhausted,
+  input_failed_at_worker,
+  worker_drained,
+  copy_lost
 };
 const char* requeue_reason_text(RequeueReason reason);
 
@@ -138,8 +166,8 @@ const char* requeue_reason_text(RequeueReason reason);
 struct TaskOutcome {
   protocol::ResultCode result = protocol::ResultCode::unknown;
   int return_status = -1;
-  int signal = 0;                   ///< from workers that tell; 0 otherwise
-  int allocation_label = 0;         ///< 0 first, 1 max
+  int signal = 0;            ///< from workers that tell; 0 otherwise
+  int allocation_label = 0;  ///< 0 first, 1 max
   std::uint32_t try_count = 0, exhausted_attempts = 0, fast_abort_count = 0;
   bool disk_allocation_exhausted = false;
   WallTime submitted, commit_start, commit_end, retrieval, done;  ///< 0 where it never happened
@@ -147,19 +175,20 @@ struct TaskOutcome {
   std::uint64_t bytes_sent = 0, bytes_received = 0;
   Resources requested, allocated;
   Measurement measured;
-  std::string host, hostname;       ///< ADDRESS:PORT and announced name of the last worker
-  std::string message;              ///< one sentence when something went wrong: which file, which limit
-  bool replicated = false;          ///< a second copy was started
+  std::string host, hostname;  ///< ADDRESS:PORT and announced name of the last worker
+  std::string message;         ///< one sentence when something went wrong: which file, which limit
+  bool replicated = false;     ///< a second copy was started
 };
 
 enum class ReportKind : std::uint8_t {
-  dispatched,        ///< task, worker, outcome.allocated
-  running_elsewhere, ///< a second copy was started
-  requeued,          ///< task went back to the queue: `why`
-  copy_lost,         ///< one of two copies ended without result; the other goes on
-  finished,          ///< outcome is complete; Machine::task() and spec() of it answer until the next run()
-  cancelled,         ///< as finished, result UNKNOWN
-  worker_joined, worker_left,
+  dispatched,         ///< task, worker, outcome.allocated
+  running_elsewhere,  ///< a second copy was started
+  requeued,           ///< task went back to the queue: `why`
+  copy_lost,          ///< one of two copies ended without result; the other goes on
+  finished,           ///< outcome is complete; Machine::task() and spec() of it answer until the next run()
+  cancelled,          ///< as finished, result UNKNOWN
+  worker_joined,
+  worker_left,
 };
 
 struct Report {

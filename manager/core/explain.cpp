@@ -57,7 +57,8 @@ Explanation State::explain(std::uint32_t task) {
   }
   const std::string need = resources_json(waiting_label(record));
   if (accepting == 0) {
-    e.text = "no connected worker takes tasks now: they are blocked, draining, busy sending or have not reported resources";
+    e.text =
+        "no connected worker takes tasks now: they are blocked, draining, busy sending or have not reported resources";
   } else if (featured == 0) {
     e.text = "no worker has the features it asks for:";
     for (const auto& feature : feature_sets[shape.key.features]) e.text += " " + feature;

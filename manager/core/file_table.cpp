@@ -29,8 +29,8 @@ std::string safe_base_name(std::string_view path) {
   if (const auto slash = path.rfind('/'); slash != std::string_view::npos) path.remove_prefix(slash + 1);
   std::string out;
   for (const char c : path.substr(0, 80)) {
-    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||
-                       c == '-';
+    const bool plain =
+        (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
     out.push_back(plain ? c : '_');
   }
   return out.empty() ? "_" : out;
@@ -118,7 +118,8 @@ FileId FileTable::acquire(const Identity& identity, const std::shared_ptr<const 
 FileId FileTable::acquire(const InputSpec& input) {
   std::string digest;
   if (input.kind == FileKind::buffer) {
-    digest = !input.digest.empty() ? input.digest : md5_hex(input.data ? std::string_view(*input.data) : std::string_view());
+    digest =
+        !input.digest.empty() ? input.digest : md5_hex(input.data ? std::string_view(*input.data) : std::string_view());
     for (char& c : digest)
       if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'))) c = '_';
   }
@@ -167,8 +168,7 @@ void FileTable::name(FileId file, std::uint32_t number, std::string& out) const 
     out += '-';
     out += safe_base_name(record.source);
   }
-  if (record.kind == FileKind::piece)
-    out += "-" + std::to_string(record.offset) + "-" + std::to_string(record.length);
+  if (record.kind == FileKind::piece) out += "-" + std::to_string(record.offset) + "-" + std::to_string(record.length);
 }
 
 void FileTable::output_name(std::string_view local_path, std::uint32_t number, std::string& out) {

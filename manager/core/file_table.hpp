@@ -28,12 +28,12 @@ struct FileRecord {
   FileKnown known = FileKnown::never;
   bool variable = false;  ///< $OS or $ARCH in the source
   std::uint32_t version = 1;
-  std::uint32_t references = 0;  ///< specs that name it
+  std::uint32_t references = 0;          ///< specs that name it
   std::uint64_t offset = 0, length = 0;  ///< piece
   std::uint64_t size = 0;
   std::int64_t mtime_ns = 0;
   Time checked{Time::min()};
-  std::uint64_t key = 0;  ///< hash of the identity
+  std::uint64_t key = 0;       ///< hash of the identity
   std::string source, digest;  ///< digest: 32 hex digits of the source (buffers: of the content)
   std::string error;
   std::shared_ptr<const std::string> data;

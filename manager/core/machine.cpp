@@ -280,11 +280,12 @@ void Machine::on_info(ConnId conn, std::string_view field, std::string_view valu
     s.commit_resources(slot);
     if (s.config.transactions) s.record_resources(w);
   } else if (is("tasks_running")) {
-    w.tasks_running_said = static_cast<std::uint32_t>(std::clamp<std::int64_t>(parse_int(value).value_or(0), 0, 1 << 30));
+    w.tasks_running_said =
+        static_cast<std::uint32_t>(std::clamp<std::int64_t>(parse_int(value).value_or(0), 0, 1 << 30));
   } else if (is("from-factory")) {
     if (w.factory != no_index) return;
-    const auto [at, fresh] = s.factory_names.try_emplace(std::string(value.substr(0, 200)),
-                                                         static_cast<std::uint32_t>(s.factories.size()));
+    const auto [at, fresh] =
+        s.factory_names.try_emplace(std::string(value.substr(0, 200)), static_cast<std::uint32_t>(s.factories.size()));
     if (fresh) s.factories.push_back({at->first, -1, 0});
     w.factory = at->second;
     ++s.factories[w.factory].connected;
@@ -323,7 +324,7 @@ void Machine::on_resource(ConnId conn, const protocol::ResourceReport& report, N
   const std::int64_t total = whole(report.total);
   const std::int64_t smallest = whole(report.smallest);
   const std::int64_t largest = whole(report.largest);
-  const auto set = [&](std::int64_t Box::* field, std::int64_t unit) {
+  const auto set = [&](std::int64_t Box::*field, std::int64_t unit) {
     w->reported_total.*field = total * unit;
     w->reported_smallest.*field = smallest * unit;
     w->reported_largest.*field = largest * unit;
@@ -405,7 +406,8 @@ std::string Machine::watch_target(ConnId conn, TaskId task, std::string_view rem
   const SpecView spec = s.spec_of(s.tasks[s.attempts[index].task]);
   for (std::uint32_t i = 0; i < spec->outputs; ++i) {
     const PackedOutput& output = spec.output(i);
-    if ((output.flags & static_cast<std::uint32_t>(protocol::file_flag::watch)) != 0 && spec.text(output.remote) == remote)
+    if ((output.flags & static_cast<std::uint32_t>(protocol::file_flag::watch)) != 0 &&
+        spec.text(output.remote) == remote)
       return std::string(spec.text(output.local));
   }
   return {};
@@ -606,7 +608,8 @@ void Machine::each_task_of(ConnId conn, const std::function<void(const TaskView&
   const State& s = *state_;
   const std::uint32_t slot = s.worker_slot(conn);
   if (slot == no_index) return;
-  for (std::uint32_t a = s.workers[slot].head; a != no_index; a = s.attempts[a].next) visit(s.view_task(s.attempts[a].task));
+  for (std::uint32_t a = s.workers[slot].head; a != no_index; a = s.attempts[a].next)
+    visit(s.view_task(s.attempts[a].task));
 }
 
 void Machine::each_category(const std::function<void(const CategoryView&)>& visit) const {

@@ -8,7 +8,8 @@
 //   … sleep until next_deadline() or the next fact, whichever comes first, then run() again.
 //
 // Facts of a connection come in the order of its stream. Facts for a connection, task or file that the machine has
-// forgotten are ignored, so the shell never needs to check. Strings are copied. Nothing a peer does reaches an assertion.
+// forgotten are ignored, so the shell never needs to check. Strings are copied. Nothing a peer does reaches an
+// assertion.
 //
 // A worker connection: on_connected → on_greeting → on_info/on_feature/on_resource… → dispatches → … → on_closed.
 // Any bytes of a peer count for keepalive: call on_heard() once per read. Native workers: see WorkerFacts.
@@ -35,31 +36,31 @@
 namespace taskmill::manager {
 
 struct StageDone {
-  std::uint64_t bytes = 0;      ///< body bytes sent (sum over a tree)
-  std::uint64_t size = 0;       ///< of the source when it was opened (top entry)
-  std::int64_t mtime_ns = 0;    ///< of the source when it was opened (top entry)
+  std::uint64_t bytes = 0;    ///< body bytes sent (sum over a tree)
+  std::uint64_t size = 0;     ///< of the source when it was opened (top entry)
+  std::int64_t mtime_ns = 0;  ///< of the source when it was opened (top entry)
 };
 struct StageError {
-  std::string text;             ///< "in.txt: No such file or directory"
-  bool sent_damaged = false;    ///< something was sent under the name and must be removed
+  std::string text;           ///< "in.txt: No such file or directory"
+  bool sent_damaged = false;  ///< something was sent under the name and must be removed
 };
 struct StatResult {
   bool found = false;
   std::uint64_t size = 0;
   std::int64_t mtime_ns = 0;
   bool directory = false;
-  std::string error;            ///< text for the user when not found
+  std::string error;  ///< text for the user when not found
 };
 /// A finished (or refused) attempt, from `result` or a native frame.
 struct ResultFacts {
   TaskId task;
-  int status = 0;               ///< protocol::ResultCode as a number; unknown numbers are passed through
+  int status = 0;  ///< protocol::ResultCode as a number; unknown numbers are passed through
   int exit_code = 0;
-  int signal = 0;               ///< native workers
+  int signal = 0;  ///< native workers
   std::uint64_t output_length = 0;
   std::uint64_t execution_us = 0;
   std::optional<Measurement> measured;  ///< native workers
-  std::string limit;            ///< native workers: the limit for which it was stopped, in words; or empty
+  std::string limit;                    ///< native workers: the limit for which it was stopped, in words; or empty
 };
 enum class FetchStatus : std::uint8_t { ok, missing, local_error };
 struct Fetched {
@@ -67,17 +68,17 @@ struct Fetched {
   std::uint32_t attempt = 0, index = 0;
   FetchStatus status = FetchStatus::ok;
   std::uint64_t bytes = 0;
-  std::uint64_t size = 0;       ///< of the stored file, for cached outputs
+  std::uint64_t size = 0;  ///< of the stored file, for cached outputs
   std::int64_t mtime_ns = 0;
-  std::string error;            ///< missing, local_error: text for the user
+  std::string error;                    ///< missing, local_error: text for the user
   std::optional<Measurement> measured;  ///< index == summary_output
   std::optional<int> exit_status;       ///< index == summary_output: `exit_status` of the summary
 };
 
 /// Capabilities of a native worker, after the handshake of the extension.
 struct WorkerFacts {
-  bool measures = false;        ///< needs no monitor wrapper
-  bool enforces = false;        ///< stops tasks over their limits itself
+  bool measures = false;  ///< needs no monitor wrapper
+  bool enforces = false;  ///< stops tasks over their limits itself
 };
 
 /// Read access, valid until the next non-const call.
@@ -87,9 +88,9 @@ struct TaskView {
   double priority = 0;
   std::string_view command, tag, category, coprocess;
   Resources requested;
-  Resources allocated;          ///< box of the current attempt; for a waiting task the larger of both labels
+  Resources allocated;  ///< box of the current attempt; for a waiting task the larger of both labels
   std::uint32_t tries = 0;
-  ConnId conn;                  ///< where it is, if anywhere
+  ConnId conn;  ///< where it is, if anywhere
   WallTime submitted, commit_start, commit_end;
 };
 struct ResourceTotals {
@@ -106,8 +107,8 @@ struct WorkerView {
   bool is_foreman = false, ready = false, draining = false, blocked = false;
   ResourceTotals resources;
   std::uint64_t tasks_complete = 0;
-  std::uint32_t tasks_here = 0;         ///< assigned and not yet returned
-  std::uint32_t tasks_running = 0;      ///< as the worker says
+  std::uint32_t tasks_here = 0;     ///< assigned and not yet returned
+  std::uint32_t tasks_running = 0;  ///< as the worker says
   std::uint32_t files_cached = 0;
   std::uint64_t bytes_transferred = 0;
   Duration transfer_time{0}, task_time{0};
@@ -117,13 +118,13 @@ struct CategoryView {
   std::string_view name;
   const CategorySettings* settings = nullptr;
   bool steady = false;
-  Resources seen, first_allocation;     ///< labels
-  Resources first_box, max_box;         ///< what a task would get on the largest worker
+  Resources seen, first_allocation;  ///< labels
+  Resources first_box, max_box;      ///< what a task would get on the largest worker
   std::uint64_t waiting = 0, running = 0, on_workers = 0, with_results = 0, submitted = 0, dispatched = 0, done = 0,
                 failed = 0, cancelled = 0, first_count = 0, max_count = 0, exhausted = 0;
   std::uint64_t workers_able = 0;
   Duration mean_execution{0};
-  bool limits_broken = false;           ///< some attempt broke a limit
+  bool limits_broken = false;  ///< some attempt broke a limit
 };
 
 /// manager.md 15.1, counted as intended there. Times in microseconds.
@@ -139,15 +140,15 @@ struct Stats {
                time_status_msgs = 0, time_internal = 0, time_polling = 0, time_application = 0;
   std::int64_t time_workers_execute = 0, time_workers_execute_good = 0, time_workers_execute_exhaustion = 0;
   std::int64_t bytes_sent = 0, bytes_received = 0;
-  double bandwidth = 0;                 ///< MB/s
+  double bandwidth = 0;  ///< MB/s
   std::int64_t capacity_tasks = 10, capacity_cores = 10, capacity_memory = 5120, capacity_disk = 10240,
                capacity_gpus = 0, capacity_instantaneous = 10, capacity_weighted = 10;
-  double manager_load = 0;              ///< the shell's; 0 here
+  double manager_load = 0;  ///< the shell's; 0 here
   std::int64_t total_cores = 0, total_memory = 0, total_disk = 0, total_gpus = 0;
   std::int64_t committed_cores = 0, committed_memory = 0, committed_disk = 0, committed_gpus = 0;
   std::int64_t max_cores = 0, max_memory = 0, max_disk = 0, max_gpus = 0;
   std::int64_t min_cores = 0, min_memory = 0, min_disk = 0, min_gpus = 0;
-  Resources waiting_total;              ///< requests of waiting tasks summed (tasks_total_* without what is in use)
+  Resources waiting_total;  ///< requests of waiting tasks summed (tasks_total_* without what is in use)
   std::int64_t stragglers_copied = 0, copies_won = 0;
 };
 
@@ -238,14 +239,15 @@ class Machine {
   [[nodiscard]] std::optional<Time> next_deadline() const;
 
   // ---- for performing effects ----
-  /// Fills the block of a send_task action; false: do not send it any more. `task` is reused: its strings keep capacity.
+  /// Fills the block of a send_task action; false: do not send it any more. `task` is reused: its strings keep
+  /// capacity.
   bool describe(ConnId conn, TaskId task, std::uint32_t attempt, protocol::TaskDescription& description) const;
   [[nodiscard]] std::shared_ptr<const std::string> buffer(FileId file) const;
   [[nodiscard]] int version(ConnId conn) const;
 
   // ---- reading ----
-  [[nodiscard]] bool empty() const;  ///< no task waits, runs or has outputs to be fetched
-  [[nodiscard]] bool hungry() const;  ///< manager.md 8.7
+  [[nodiscard]] bool empty() const;                  ///< no task waits, runs or has outputs to be fetched
+  [[nodiscard]] bool hungry() const;                 ///< manager.md 8.7
   [[nodiscard]] TaskState state(TaskId task) const;  ///< unknown for finished ones as well
   [[nodiscard]] std::optional<TaskView> task(TaskId task) const;
   [[nodiscard]] std::optional<TaskSpec> spec(TaskId task) const;

@@ -1,10 +1,10 @@
 // Which task goes to which worker.
 //
-// Invariant at the end of every matching: each active shape is parked (no settled worker can take its head) or capped (its
-// category runs as many as it may). So in the next matching a parked shape only has to be offered to the workers that were
-// freed meanwhile, and a shape that is not parked only to the settled ones. Shapes are met in the order of their heads, so
-// priority holds across shapes; one comparison of a remembered box decides for thousands of equal tasks, and tasks that
-// fit nowhere cost nothing until a worker grows.
+// Invariant at the end of every matching: each active shape is parked (no settled worker can take its head) or capped
+// (its category runs as many as it may). So in the next matching a parked shape only has to be offered to the workers
+// that were freed meanwhile, and a shape that is not parked only to the settled ones. Shapes are met in the order of
+// their heads, so priority holds across shapes; one comparison of a remembered box decides for thousands of equal
+// tasks, and tasks that fit nowhere cost nothing until a worker grows.
 #include <algorithm>
 #include <limits>
 
@@ -12,7 +12,7 @@
 
 namespace taskmill::manager {
 namespace {
-constexpr std::size_t few_workers = 64;   // up to so many freed workers are compared one by one
+constexpr std::size_t few_workers = 64;  // up to so many freed workers are compared one by one
 constexpr std::size_t holders_looked_at = 64;
 constexpr int random_probes = 24;
 }  // namespace
@@ -144,7 +144,8 @@ std::uint32_t State::pick_task(std::uint32_t index, std::uint32_t slot) {
   std::uint32_t first = head;
   if (!suits(tasks[head], w)) {
     int looked = 0;
-    for (first = shape.head; first != no_index && ++looked <= config.attempt_schedule_depth; first = ready.after(first)) {
+    for (first = shape.head; first != no_index && ++looked <= config.attempt_schedule_depth;
+         first = ready.after(first)) {
       if (suits(tasks[first], w)) break;
     }
     if (first == no_index || looked > config.attempt_schedule_depth) return no_index;
@@ -224,7 +225,8 @@ void State::resettle(std::uint32_t slot) {
   }
 }
 
-// A worker that holds much of the task's cached input, if one has room. Files that most workers have do not tell them apart.
+// A worker that holds much of the task's cached input, if one has room. Files that most workers have do not tell them
+// apart.
 std::uint32_t State::choose_holder(std::uint32_t index, std::uint32_t task) {
   const SpecView spec = spec_of(tasks[task]);
   const Shape& shape = ready[index];
@@ -313,17 +315,25 @@ std::uint32_t State::choose_freed(std::uint32_t index) {
     if (!better) {
       const Worker& b = workers[best];
       switch (algorithm) {
-        case Algorithm::rand: better = random.below(found) == 0; break;
+        case Algorithm::rand:
+          better = random.below(found) == 0;
+          break;
         case Algorithm::worst: {
           const auto room = [](const Worker& x) {
-            return std::tuple(x.total.cores - x.in_use.cores, x.total.memory - x.in_use.memory, x.total.disk - x.in_use.disk);
+            return std::tuple(x.total.cores - x.in_use.cores, x.total.memory - x.in_use.memory,
+                              x.total.disk - x.in_use.disk);
           };
           better = room(w) > room(b);
           break;
         }
-        case Algorithm::files: better = bytes_held(tasks[head], w, nullptr) > best_held; break;
-        case Algorithm::time: better = w.mean_us < b.mean_us; break;
-        default: return best;
+        case Algorithm::files:
+          better = bytes_held(tasks[head], w, nullptr) > best_held;
+          break;
+        case Algorithm::time:
+          better = w.mean_us < b.mean_us;
+          break;
+        default:
+          return best;
       }
     }
     if (!better) continue;
@@ -407,8 +417,8 @@ void State::run_matching() {
   freed_list.clear();
 }
 
-// Freed workers that are full again get a little more of what is short and waits, so that the next task is already there
-// when one ends. Only for shapes that no other worker has room for.
+// Freed workers that are full again get a little more of what is short and waits, so that the next task is already
+// there when one ends. Only for shapes that no other worker has room for.
 void State::prefetch() {
   match.scratch = match.freed;
   for (const std::uint32_t slot : match.scratch) {
@@ -419,13 +429,11 @@ void State::prefetch() {
       const Shape& shape = ready[index];
       const Category& category = categories[shape.key.category];
       const CategoryCounters& count = category.count;
-      const bool short_tasks =
-          count.successes >= 10 &&
-          count.execute_us / static_cast<std::int64_t>(count.successes) < config.prefetch_below.count();
+      const bool short_tasks = count.successes >= 10 && count.execute_us / static_cast<std::int64_t>(count.successes) <
+                                                            config.prefetch_below.count();
       const std::uint32_t task = shape.parked && !shape.capped && short_tasks && !category_full(index) &&
                                          !shape.key.coprocess && !category.bucketing() &&
-                                         has_features(w, shape.key.features) &&
-                                         fits_idle(box_at(index, w), w.total)
+                                         has_features(w, shape.key.features) && fits_idle(box_at(index, w), w.total)
                                      ? pick_task(index, slot)
                                      : no_index;
       if (task == no_index) {

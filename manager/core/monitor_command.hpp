@@ -14,8 +14,8 @@ struct MonitoredTask {
   std::uint32_t id = 0;
   std::string_view command, category;
   Box box;
-  double wall_time_s = 0;   ///< 0: no limit
-  double end_time_s = 0;    ///< Unix seconds; 0: none
+  double wall_time_s = 0;  ///< 0: no limit
+  double end_time_s = 0;   ///< Unix seconds; 0: none
 };
 
 inline constexpr const char* monitor_remote_name = "cctools-monitor";

@@ -138,7 +138,8 @@ RemoteName State::use_input(std::uint32_t slot, std::uint32_t attempt, FileId fi
   return {file.value(), entry->number};
 }
 
-void State::stage(std::uint32_t slot, std::uint32_t attempt, FileId file, std::uint32_t number, std::string_view remote) {
+void State::stage(std::uint32_t slot, std::uint32_t attempt, FileId file, std::uint32_t number,
+                  std::string_view remote) {
   Worker& worker = workers[slot];
   const FileRecord& record = files[file];
   Attempt& a = attempts[attempt];
@@ -167,7 +168,8 @@ void State::stage(std::uint32_t slot, std::uint32_t attempt, FileId file, std::u
   if (!record.cached) staging.name = out.view(name);
   if (worker.stagings.empty()) {
     worker.stage_began = now.time;
-    worker.stage_deadline = now.time + (staging.patient ? config.long_timeout : transfer_limit(worker, staging.expected));
+    worker.stage_deadline =
+        now.time + (staging.patient ? config.long_timeout : transfer_limit(worker, staging.expected));
   }
   worker.stagings.push_back(std::move(staging));
   arm_worker(slot);

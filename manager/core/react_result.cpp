@@ -120,7 +120,8 @@ void State::begin_retrieval(std::uint32_t index) {
 
   const bool succeeded = a.result == ResultCode::success && a.exit_code == 0;
   const bool none = a.result == ResultCode::resource_exhaustion || a.result == ResultCode::input_missing;
-  const auto fetch = [&](std::uint32_t output, RemoteName name, std::string_view path, std::string_view remote, bool cached) {
+  const auto fetch = [&](std::uint32_t output, RemoteName name, std::string_view path, std::string_view remote,
+                         bool cached) {
     const TextRef name_ref = out.add(name_text(name, path));
     const TextRef path_ref = out.add(path);
     const TextRef remote_ref = out.add(remote);
@@ -136,8 +137,8 @@ void State::begin_retrieval(std::uint32_t index) {
     expect_reply(w);
   };
   if (a.wrapped) {
-    fetch(summary_output, a.names.back(), monitor_summary_path(config.monitoring, record.id.value()), monitor_summary_name,
-          false);
+    fetch(summary_output, a.names.back(), monitor_summary_path(config.monitoring, record.id.value()),
+          monitor_summary_name, false);
   }
   std::vector<bool> fetched(spec->outputs, false);
   for (std::uint32_t i = 0; i < spec->outputs && !none; ++i) {
@@ -164,7 +165,8 @@ void State::on_fetched(std::uint32_t slot, const Fetched& fetched) {
   Worker& w = workers[slot];
   if (w.replies > 0) reply_came(w, true);
   const std::uint32_t index = find_attempt(fetched.task, w.conn, fetched.attempt);
-  if (index == no_index || attempts[index].state != AttemptState::retrieving || attempts[index].fetches_left == 0) return;
+  if (index == no_index || attempts[index].state != AttemptState::retrieving || attempts[index].fetches_left == 0)
+    return;
   Attempt& a = attempts[index];
   const SpecView spec = spec_of(tasks[a.task]);
   const Duration took = now.time - a.result_at;
@@ -193,7 +195,8 @@ void State::on_fetched(std::uint32_t slot, const Fetched& fetched) {
     const std::uint32_t number = a.names[spec->inputs + fetched.index].number;
     if (config.transactions)
       record_transfer(false, tasks[a.task].id, output.file != no_index, fetched.bytes, took, spec.text(output.remote));
-    if (fetched.status == FetchStatus::missing) a.result = protocol::combine_results(a.result, ResultCode::output_missing);
+    if (fetched.status == FetchStatus::missing)
+      a.result = protocol::combine_results(a.result, ResultCode::output_missing);
     if (fetched.status == FetchStatus::local_error)
       a.result = protocol::combine_results(a.result, ResultCode::output_transfer_error);
     if (fetched.status != FetchStatus::ok && a.message.empty()) a.message = fetched.error;
@@ -219,7 +222,8 @@ void State::on_fetched(std::uint32_t slot, const Fetched& fetched) {
 void State::learn(Category& category, const Measurement& measured, ResultCode code) {
   if (!measured.known() || !Category::teaches(code)) return;
   const std::uint32_t before = category.epoch();
-  if (category.learn(measured, code == ResultCode::success, config.category_steady_n_tasks, largest) && config.transactions)
+  if (category.learn(measured, code == ResultCode::success, config.category_steady_n_tasks, largest) &&
+      config.transactions)
     record_category(category);
   if (measured.limits_exceeded != Resources{}) category.limits_broken = true;
   if (category.epoch() == before) return;
@@ -247,8 +251,8 @@ void State::complete(std::uint32_t index) {
   outcome.replicated = outcome.replicated || a.copied;
   w.task_time += a.execution;
   ++w.tasks_complete;
-  w.mean_us = std::max<std::int64_t>(
-      1, (w.task_time + w.transfer_time).count() / static_cast<std::int64_t>(w.tasks_complete));
+  w.mean_us =
+      std::max<std::int64_t>(1, (w.task_time + w.transfer_time).count() / static_cast<std::int64_t>(w.tasks_complete));
   w.slow_alarm = false;
   ++counters.tasks_done;
   if (result == ResultCode::success) {
@@ -269,7 +273,8 @@ void State::complete(std::uint32_t index) {
   CapacityReport report;
   report.transfer_us = a.transfer.count();
   report.execute_us = a.execution.count();
-  report.manager_us = std::max<std::int64_t>(0, (now.time - a.started).count() - report.transfer_us - report.execute_us);
+  report.manager_us =
+      std::max<std::int64_t>(0, (now.time - a.started).count() - report.transfer_us - report.execute_us);
   report.allocated = box;
   std::string message = a.message;
   learn(category, measured, result);

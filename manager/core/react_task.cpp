@@ -172,8 +172,8 @@ void State::requeue(std::uint32_t task, RequeueReason why) {
   if (limit > 0 && outcome.try_count > static_cast<std::uint32_t>(limit)) {
     record.state = TaskState::retrieved;
     finish(task, protocol::ResultCode::max_retries,
-           "given up after " + std::to_string(outcome.try_count) + " tries; the last one ended with: " +
-               requeue_reason_text(why));
+           "given up after " + std::to_string(outcome.try_count) +
+               " tries; the last one ended with: " + requeue_reason_text(why));
     return;
   }
   Report report;

@@ -173,8 +173,10 @@ bool counts_as_lost(CloseReason reason) {
     case CloseReason::keepalive:
     case CloseReason::transfer_timeout:
     case CloseReason::protocol_error:
-    case CloseReason::bad_version: return true;
-    default: return false;
+    case CloseReason::bad_version:
+      return true;
+    default:
+      return false;
   }
 }
 }  // namespace

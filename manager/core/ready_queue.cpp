@@ -31,9 +31,9 @@ std::uint64_t mix(std::uint64_t hash, const Resources& r) {
 }  // namespace
 
 std::size_t ShapeKeyHash::operator()(const ShapeKey& key) const {
-  std::uint64_t hash = mix(key.category * 7919ULL + key.features,
-                           static_cast<std::uint64_t>(key.algorithm) * 8 + static_cast<std::uint64_t>(key.label) * 2 +
-                               (key.coprocess ? 1 : 0));
+  std::uint64_t hash = mix(key.category * 7919ULL + key.features, static_cast<std::uint64_t>(key.algorithm) * 8 +
+                                                                      static_cast<std::uint64_t>(key.label) * 2 +
+                                                                      (key.coprocess ? 1 : 0));
   hash = mix(hash, key.request);
   return mix(hash, key.prediction);
 }

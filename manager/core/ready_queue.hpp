@@ -54,19 +54,19 @@ struct Shape {
     ReadyKey key;
     std::uint32_t task = no_index;
   };
-  std::vector<HeapEntry> heap;   ///< may hold entries of tasks that left; they are skipped
+  std::vector<HeapEntry> heap;  ///< may hold entries of tasks that left; they are skipped
   std::uint32_t in_fifo = 0, in_heap = 0;
-  bool active = false;           ///< listed in ReadyQueue::active()
+  bool active = false;  ///< listed in ReadyQueue::active()
   ReadyKey active_key;
-  bool parked = false;           ///< no connected worker has room; only freed workers need to be asked
-  bool capped = false;           ///< its category runs as many as it may
-  bool drawn = false;            ///< `drawn_prediction` is for the present head
+  bool parked = false;  ///< no connected worker has room; only freed workers need to be asked
+  bool capped = false;  ///< its category runs as many as it may
+  bool drawn = false;   ///< `drawn_prediction` is for the present head
   Resources drawn_prediction;
   std::uint32_t draw_epoch = 0;
   std::uint32_t head_passed_over = 0;
   std::uint64_t judged_epoch = 0;  ///< when `hopeless` was found out; 0: never
   bool hopeless = false;           ///< no connected size of worker could run it even when idle
-  std::vector<BoxMemo> boxes;    ///< by worker type
+  std::vector<BoxMemo> boxes;      ///< by worker type
   [[nodiscard]] std::uint32_t size() const { return in_fifo + in_heap; }
 };
 
@@ -88,7 +88,7 @@ class ReadyQueue {
   [[nodiscard]] std::uint32_t live() const { return shapes_.live(); }
 
   void push(std::uint32_t task);
-  void remove(std::uint32_t task);  ///< from wherever it is in the queue
+  void remove(std::uint32_t task);                        ///< from wherever it is in the queue
   [[nodiscard]] std::uint32_t head(std::uint32_t shape);  ///< no_index when empty
   /// Next task of the list part, for looking ahead; the heap part is not walked.
   [[nodiscard]] std::uint32_t after(std::uint32_t task) const { return tasks_[task].next; }

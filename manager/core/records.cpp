@@ -1,4 +1,5 @@
-// Lines of the transactions log (manager.md 16.2), behind time and pid, and notices. Double blanks are part of the format.
+// Lines of the transactions log (manager.md 16.2), behind time and pid, and notices. Double blanks are part of the
+// format.
 #include <cstdio>
 #include <cstdlib>
 
@@ -54,9 +55,7 @@ void add_measured(ResourceObject& object, const Measurement& m) {
 const char* label_text(Label label) { return label == Label::first ? "FIRST_RESOURCES" : "MAX_RESOURCES"; }
 
 double megabytes(std::uint64_t bytes) { return static_cast<double>(bytes) / 1048576.0; }
-double seconds(WallTime from, WallTime to) {
-  return to > from ? static_cast<double>((to - from).count()) / 1e6 : 0;
-}
+double seconds(WallTime from, WallTime to) { return to > from ? static_cast<double>((to - from).count()) / 1e6 : 0; }
 
 }  // namespace
 
@@ -130,8 +129,9 @@ void State::record_worker(const Worker& w, std::string_view text) {
 void State::record_resources(const Worker& w) {
   Resources r = to_resources(w.total);
   r.gpus = -1;
-  add_record(RecordKind::worker, {},
-             "WORKER " + (w.worker_id.empty() ? std::string("(null)") : w.worker_id) + " RESOURCES " + resources_json(r));
+  add_record(
+      RecordKind::worker, {},
+      "WORKER " + (w.worker_id.empty() ? std::string("(null)") : w.worker_id) + " RESOURCES " + resources_json(r));
 }
 
 void State::record_category(const Category& c) {
@@ -149,7 +149,8 @@ void State::record_transfer(bool input, TaskId task, bool cached, std::uint64_t 
   char numbers[80];
   std::snprintf(numbers, sizeof numbers, " %u %d %.6f %.6f ", task.value(), cached ? 1 : 0, megabytes(bytes),
                 static_cast<double>(time.count()) / 1e6);
-  add_record(RecordKind::transfer, task, std::string("TRANSFER ") + (input ? "INPUT" : "OUTPUT") + numbers + std::string(remote));
+  add_record(RecordKind::transfer, task,
+             std::string("TRANSFER ") + (input ? "INPUT" : "OUTPUT") + numbers + std::string(remote));
 }
 
 }  // namespace taskmill::manager

@@ -40,7 +40,7 @@ class Slab {
   T& operator[](std::uint32_t index) { return pages_[index >> PageBits][index & (page_size - 1)]; }
   const T& operator[](std::uint32_t index) const { return pages_[index >> PageBits][index & (page_size - 1)]; }
   [[nodiscard]] bool alive(std::uint32_t index) const { return index < size_ && used_[index]; }
-  [[nodiscard]] std::uint32_t end() const { return size_; }   ///< indices are below this
+  [[nodiscard]] std::uint32_t end() const { return size_; }  ///< indices are below this
   [[nodiscard]] std::uint32_t live() const { return live_; }
   [[nodiscard]] std::size_t memory_bytes() const {
     return pages_.size() * page_size * sizeof(T) + free_.capacity() * 4 + used_.capacity() / 8;

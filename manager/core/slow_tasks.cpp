@@ -14,7 +14,8 @@ std::optional<Duration> State::abort_threshold(const Category& category) const {
   std::optional<double> factor = category.settings().fast_abort;
   if (!factor) {
     const auto at = category_names.find("default");
-    factor = at != category_names.end() ? categories[at->second].settings().fast_abort : config.default_category.fast_abort;
+    factor =
+        at != category_names.end() ? categories[at->second].settings().fast_abort : config.default_category.fast_abort;
   }
   if (!factor || *factor < 1 || category.count.successes < static_cast<std::uint64_t>(config.fast_abort_min_samples))
     return std::nullopt;
@@ -27,7 +28,8 @@ std::optional<Duration> State::copy_threshold(const Category& category) const {
   if (config.stragglers != Stragglers::replicate) return std::nullopt;
   const Durations& d = category.durations;
   if (d.count() < static_cast<std::uint64_t>(config.straggler_min_samples)) return std::nullopt;
-  const Duration outlier(static_cast<std::int64_t>(static_cast<double>(d.quantile(0.95).count()) * config.straggler_factor));
+  const Duration outlier(
+      static_cast<std::int64_t>(static_cast<double>(d.quantile(0.95).count()) * config.straggler_factor));
   return std::max(outlier, d.quantile(0.5) + config.straggler_min);
 }
 
@@ -37,7 +39,9 @@ void State::arm_slow_watch(std::uint32_t index) {
   const auto abort_after = abort_threshold(category);
   const auto copy_after = copy_threshold(category);
   if (!abort_after && !copy_after) return;
-  Duration least = abort_after && copy_after ? std::min(*abort_after, *copy_after) : abort_after ? *abort_after : *copy_after;
+  Duration least = abort_after && copy_after ? std::min(*abort_after, *copy_after)
+                   : abort_after             ? *abort_after
+                                             : *copy_after;
   // A first look soon enough; watch_slow() then sets exact reminders while something can still become due.
   category.watch_armed = true;
   timers.add({now.time + std::max(least / 4, Duration(1000)), TimerKind::slow_tasks, index, 0});
@@ -103,8 +107,9 @@ void State::fast_abort(std::uint32_t index) {
   outcome.execute_failure += now.time - a.started;
   outcome.execute_all += now.time - a.started;
   const ConnId conn = workers[slot].conn;
-  notice(NoticeLevel::notice, "task " + std::to_string(tasks[task].id.value()) + " is much slower than its category at " +
-                                  workers[slot].hostname + ": it starts again");
+  notice(NoticeLevel::notice, "task " + std::to_string(tasks[task].id.value()) +
+                                  " is much slower than its category at " + workers[slot].hostname +
+                                  ": it starts again");
   abandon(index);
   if (tasks[task].attempt == no_index) {
     requeue(task, RequeueReason::fast_abort);

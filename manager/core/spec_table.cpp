@@ -62,7 +62,8 @@ void SpecTable::pack(const TaskSpec& spec, std::uint32_t category, std::uint32_t
     const FileId file = files_.acquire(spec.inputs[i]);
     if (FileTable::is_local(spec.inputs[i].kind) && !files_[file].variable) header.local_files = 1;
     if (spec.inputs[i].cache) header.cached_files = 1;
-    store(scratch_, inputs_at + i * sizeof(PackedInput), PackedInput{file.value(), append(scratch_, spec.inputs[i].remote)});
+    store(scratch_, inputs_at + i * sizeof(PackedInput),
+          PackedInput{file.value(), append(scratch_, spec.inputs[i].remote)});
   }
   for (std::size_t i = 0; i < spec.outputs.size(); ++i) {
     const OutputSpec& output = spec.outputs[i];

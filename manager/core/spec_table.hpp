@@ -59,7 +59,9 @@ class SpecView {
 
  private:
   friend class SpecTable;
-  [[nodiscard]] const SpecHeader* header() const { return static_cast<const SpecHeader*>(static_cast<const void*>(block_)); }
+  [[nodiscard]] const SpecHeader* header() const {
+    return static_cast<const SpecHeader*>(static_cast<const void*>(block_));
+  }
   [[nodiscard]] const PackedInput* inputs_begin() const {
     return static_cast<const PackedInput*>(static_cast<const void*>(block_ + sizeof(SpecHeader)));
   }

@@ -55,12 +55,12 @@ using StringMap = std::unordered_map<std::string, Value, StringHash, std::equal_
 
 /// Workers that may take something, in the orders the algorithms want.
 struct MatcherState {
-  std::vector<std::uint32_t> freed;       ///< got room (or joined) since the last matching
-  std::vector<std::uint32_t> available;   ///< settled workers with room
-  std::set<std::pair<std::int64_t, std::uint32_t>> by_speed;                        ///< of `available`
-  std::set<RoomKey> by_room;  ///< negated, most free first
-  bool use_room = false;                  ///< WORST was asked for once
-  std::size_t hint = 0;                   ///< where FCFS found room last
+  std::vector<std::uint32_t> freed;                           ///< got room (or joined) since the last matching
+  std::vector<std::uint32_t> available;                       ///< settled workers with room
+  std::set<std::pair<std::int64_t, std::uint32_t>> by_speed;  ///< of `available`
+  std::set<RoomKey> by_room;                                  ///< negated, most free first
+  bool use_room = false;                                      ///< WORST was asked for once
+  std::size_t hint = 0;                                       ///< where FCFS found room last
   std::vector<std::uint32_t> scratch;
 };
 
@@ -70,7 +70,7 @@ struct State {
   // --- data ---
   Config config;
   Random random;
-  Now now;                 ///< of the fact being handled
+  Now now;  ///< of the fact being handled
   Effects out;
   Slab<TaskRecord, 12> tasks;
   IdMap ids;
@@ -96,9 +96,9 @@ struct State {
   std::vector<std::uint32_t> reported;  ///< … that were reported by it; released by the next one
   std::vector<Shape::HeapEntry> arrivals;
   std::uint32_t next_task_id = 1, next_serial = 1, next_number = 1;
-  std::uint64_t box_epoch = 1;         ///< raised when boxes of all shapes may differ
-  Resources largest;                   ///< of the connected workers, resource by resource; negative: none
-  Resources largest_request;           ///< ever submitted
+  std::uint64_t box_epoch = 1;  ///< raised when boxes of all shapes may differ
+  Resources largest;            ///< of the connected workers, resource by resource; negative: none
+  Resources largest_request;    ///< ever submitted
   bool largest_stale = false;
   bool large_task_armed = false;
   FileId monitor_program;
@@ -115,10 +115,10 @@ struct State {
   // --- react_task.cpp ---
   Expected<TaskId> submit(const TaskSpec& spec, std::size_t count);
   bool cancel(std::uint32_t task);
-  void enter_ready(std::uint32_t task);          ///< new or returned: files, delay, queue
+  void enter_ready(std::uint32_t task);  ///< new or returned: files, delay, queue
   void enqueue(std::uint32_t task);
   void admit_arrivals();
-  void leave_ready(std::uint32_t task);          ///< from wherever READY tasks are
+  void leave_ready(std::uint32_t task);  ///< from wherever READY tasks are
   void requeue(std::uint32_t task, RequeueReason why);
   void finish(std::uint32_t task, protocol::ResultCode result, std::string message);
   void bury(std::uint32_t task, ReportKind kind);
@@ -139,8 +139,8 @@ struct State {
   RemoteName use_input(std::uint32_t worker, std::uint32_t attempt, FileId file, std::string_view remote);
   void stage(std::uint32_t worker, std::uint32_t attempt, FileId file, std::uint32_t number, std::string_view remote);
   void hold(std::uint32_t worker, FileId file, std::uint32_t number, std::uint32_t version, bool in_flight);
-  void forget_copy(std::uint32_t worker, FileId file);        ///< entry and holder, without unlink
-  void retire_copy(std::uint32_t worker, FileId file);        ///< unlinked now, or when its last user ends
+  void forget_copy(std::uint32_t worker, FileId file);  ///< entry and holder, without unlink
+  void retire_copy(std::uint32_t worker, FileId file);  ///< unlinked now, or when its last user ends
   void done_with_inputs(std::uint32_t attempt, bool unlink_uncached);
   void unlink_name(std::uint32_t worker, RemoteName name, std::string_view path = {});
   [[nodiscard]] std::string_view name_text(RemoteName name, std::string_view path);  ///< in a scratch buffer
@@ -178,9 +178,9 @@ struct State {
   std::uint32_t find_attempt(TaskId task, ConnId conn, std::uint32_t serial) const;
   std::uint32_t find_attempt(TaskId task, ConnId conn) const;
   Action& act(ActionKind kind, const Worker& worker);
-  void end_attempt(std::uint32_t attempt);       ///< unlinks it from everything; names must be dealt with before
-  void abandon(std::uint32_t attempt);           ///< kill, unlink inputs and outputs, end
-  void stop_running(Attempt& attempt);           ///< leaves the category's list of running attempts
+  void end_attempt(std::uint32_t attempt);  ///< unlinks it from everything; names must be dealt with before
+  void abandon(std::uint32_t attempt);      ///< kill, unlink inputs and outputs, end
+  void stop_running(Attempt& attempt);      ///< leaves the category's list of running attempts
 
   // --- matcher.cpp ---
   void run_matching();
@@ -216,7 +216,8 @@ struct State {
   void begin_retrieval(std::uint32_t attempt);
   void on_fetched(std::uint32_t worker, const Fetched& fetched);
   void complete(std::uint32_t attempt);
-  void after_exhaustion(std::uint32_t task, const Measurement& measured, const Resources& allocated, std::string message);
+  void after_exhaustion(std::uint32_t task, const Measurement& measured, const Resources& allocated,
+                        std::string message);
   void fill_outcome(std::uint32_t attempt);
   [[nodiscard]] std::uint32_t primary_of(const TaskRecord& task) const { return task.attempt; }
   void learn(Category& category, const Measurement& measured, protocol::ResultCode code);
@@ -247,7 +248,8 @@ struct State {
   void record_worker(const Worker& worker, std::string_view text);
   void record_resources(const Worker& worker);
   void record_category(const Category& category);
-  void record_transfer(bool input, TaskId task, bool cached, std::uint64_t bytes, Duration time, std::string_view remote);
+  void record_transfer(bool input, TaskId task, bool cached, std::uint64_t bytes, Duration time,
+                       std::string_view remote);
   void add_record(RecordKind kind, TaskId task, std::string_view text);
   void notice(NoticeLevel level, std::string_view text);
   Resources waiting_label(const TaskRecord& task);

@@ -78,7 +78,7 @@ struct TaskSpec {
   WallTime end_time{};                ///< 0: none
   WallTime start_time_min{};          ///< 0: none; not dispatched before
   Algorithm algorithm = Algorithm::unset;
-  bool may_run_twice = true;          ///< a second copy may run elsewhere while the first is alive
+  bool may_run_twice = true;  ///< a second copy may run elsewhere while the first is alive
 };
 
 }  // namespace taskmill::manager

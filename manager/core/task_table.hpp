@@ -21,11 +21,11 @@ namespace taskmill::manager {
 /// Where a READY task is kept.
 enum class Where : std::uint8_t {
   nowhere,
-  arriving, ///< enters its shape at the next matching, together with what else arrives, in order
-  fifo,     ///< linked into its shape's list
-  heap,     ///< in its shape's heap (came out of order)
-  files,    ///< waits for the first look at its input files; `next` counts them
-  delayed,  ///< waits for its minimum start time
+  arriving,  ///< enters its shape at the next matching, together with what else arrives, in order
+  fifo,      ///< linked into its shape's list
+  heap,      ///< in its shape's heap (came out of order)
+  files,     ///< waits for the first look at its input files; `next` counts them
+  delayed,   ///< waits for its minimum start time
 };
 
 struct TaskRecord {
@@ -38,10 +38,10 @@ struct TaskRecord {
   TaskState state = TaskState::unknown;
   Where where = Where::nowhere;
   Label label = Label::first;
-  bool warned = false;               ///< reported as fitting nowhere
+  bool warned = false;  ///< reported as fitting nowhere
   double priority = 0;
-  std::int64_t since_us = 0;         ///< Time when it became READY
-  std::int64_t submitted_us = 0;     ///< WallTime
+  std::int64_t since_us = 0;      ///< Time when it became READY
+  std::int64_t submitted_us = 0;  ///< WallTime
 };
 static_assert(sizeof(TaskRecord) <= 64);
 
@@ -62,20 +62,20 @@ enum class AttemptState : std::uint8_t { running, retrieving };
 struct Attempt {
   std::uint32_t task = no_index, worker = no_index;
   std::uint32_t serial = 0;
-  std::uint32_t sibling = no_index;                        ///< next live attempt of the same task
-  std::uint32_t prev = no_index, next = no_index;          ///< at the worker, in order of dispatch
-  std::uint32_t older = no_index, newer = no_index;        ///< in the category, while running
+  std::uint32_t sibling = no_index;                  ///< next live attempt of the same task
+  std::uint32_t prev = no_index, next = no_index;    ///< at the worker, in order of dispatch
+  std::uint32_t older = no_index, newer = no_index;  ///< in the category, while running
   AttemptState state = AttemptState::running;
-  bool counted = false;      ///< its box is part of the worker's use
-  bool coprocess = false;    ///< … of its coprocess pool
-  bool wrapped = false;      ///< the command runs under our monitor
+  bool counted = false;    ///< its box is part of the worker's use
+  bool coprocess = false;  ///< … of its coprocess pool
+  bool wrapped = false;    ///< the command runs under our monitor
   bool sent = false;
   bool copied = false;       ///< a second copy was started because of it, or it is one
   bool inputs_done = false;  ///< its inputs were given back
   bool damaged = false;      ///< an output could not be stored
   std::uint32_t fetches_left = 0;
   Box box;
-  Time started{};            ///< when it was dispatched
+  Time started{};  ///< when it was dispatched
   Time result_at{};
   WallTime commit_start{}, commit_end{}, retrieval{};
   Duration transfer{0};

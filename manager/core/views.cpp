@@ -93,12 +93,13 @@ CategoryView State::view_category(std::uint32_t index) const {
   v.seen = c.seen();
   v.first_allocation = c.first();
   const Resources none;
-  const BoxRules r{config.proportional_resources, config.proportional_whole_tasks, config.resource_submit_multiplier, false};
+  const BoxRules r{config.proportional_resources, config.proportional_whole_tasks, config.resource_submit_multiplier,
+                   false};
   const Box most = to_box(largest);
-  v.first_box = to_resources(box_for(most, c.max_label(Label::first, none, none, largest),
-                                     c.min_label(Label::first, none, none, largest), r));
-  v.max_box = to_resources(box_for(most, c.max_label(Label::max, none, none, largest),
-                                   c.min_label(Label::max, none, none, largest), r));
+  v.first_box = to_resources(
+      box_for(most, c.max_label(Label::first, none, none, largest), c.min_label(Label::first, none, none, largest), r));
+  v.max_box = to_resources(
+      box_for(most, c.max_label(Label::max, none, none, largest), c.min_label(Label::max, none, none, largest), r));
   v.waiting = c.count.waiting;
   v.running = c.count.running;
   v.with_results = c.count.with_results;
@@ -112,7 +113,8 @@ CategoryView State::view_category(std::uint32_t index) const {
   v.max_count = c.count.max_count;
   v.exhausted = c.count.exhausted;
   v.limits_broken = c.limits_broken;
-  if (c.count.successes > 0) v.mean_execution = Duration(c.count.execute_us / static_cast<std::int64_t>(c.count.successes));
+  if (c.count.successes > 0)
+    v.mean_execution = Duration(c.count.execute_us / static_cast<std::int64_t>(c.count.successes));
   const Box need = to_box(raised(c.settings().max, c.seen()));
   for (const WorkerType& type : types) {
     if (type.live > 0 && fits_idle(need, type.largest)) v.workers_able += type.live;
@@ -140,7 +142,8 @@ std::vector<WorkerSummary> State::workers_summary() const {
   for (const auto& [key, count] : counts)
     rows.push_back({count, std::get<0>(key), std::get<2>(key), std::get<3>(key), std::get<1>(key)});
   std::sort(rows.begin(), rows.end(), [](const WorkerSummary& a, const WorkerSummary& b) {
-    return std::tuple(a.count, a.cores, a.gpus, a.memory, a.disk) > std::tuple(b.count, b.cores, b.gpus, b.memory, b.disk);
+    return std::tuple(a.count, a.cores, a.gpus, a.memory, a.disk) >
+           std::tuple(b.count, b.cores, b.gpus, b.memory, b.disk);
   });
   return rows;
 }

@@ -33,7 +33,7 @@ struct CacheEntry {
   std::uint32_t number = 0;   ///< of its name
   std::uint32_t version = 1;  ///< of the file
   std::uint32_t users = 0;
-  std::uint32_t position = 0; ///< in FileRecord::holders
+  std::uint32_t position = 0;  ///< in FileRecord::holders
   bool in_flight = true;
 };
 
@@ -45,11 +45,11 @@ struct RetiredCopy {
 struct Staging {
   std::uint32_t file = no_index;  ///< no_index: an uncached input whose record may be gone
   std::uint32_t number = 0;
-  std::uint32_t serial = 0;       ///< attempt that first needed it
+  std::uint32_t serial = 0;  ///< attempt that first needed it
   std::uint64_t expected = 0;
-  bool patient = false;           ///< size not known beforehand
+  bool patient = false;  ///< size not known beforehand
   TaskId task;
-  std::string name, remote;       ///< name: uncached only, remote: for the log
+  std::string name, remote;  ///< name: uncached only, remote: for the log
 };
 
 struct Worker {
@@ -67,8 +67,8 @@ struct Worker {
   Box total, smallest, largest, in_use;                     ///< in force
   Box coprocess_total, coprocess_in_use;
   std::uint32_t type = no_index;
-  std::vector<std::string> features;      ///< sorted
-  std::vector<std::int8_t> features_memo; ///< by feature set: -1 unknown, 0 no, 1 yes
+  std::vector<std::string> features;       ///< sorted
+  std::vector<std::int8_t> features_memo;  ///< by feature set: -1 unknown, 0 no, 1 yes
 
   std::uint32_t head = no_index, tail = no_index;  ///< attempts
   std::uint32_t attempts = 0, running = 0, prefetched = 0;
@@ -77,25 +77,25 @@ struct Worker {
   FlatMap<CacheEntry> cache;
   std::vector<RetiredCopy> retired;
   std::deque<Staging> stagings;
-  std::uint32_t replies = 0;          ///< requested and not yet complete
+  std::uint32_t replies = 0;  ///< requested and not yet complete
   bool results_requested = false, results_noted = false;
   Time stage_deadline{}, reply_deadline{}, stage_began{};
 
   Time connected{}, last_heard{}, last_check{};
   bool check_pending = false;
   WallTime connected_wall{};
-  Time timer{Time::max()};            ///< earliest pending timer for it
+  Time timer{Time::max()};  ///< earliest pending timer for it
   Time penalty_until{Time::min()};
-  std::uint32_t refusals = 0;         ///< forsaken in a row
+  std::uint32_t refusals = 0;  ///< forsaken in a row
   bool slow_alarm = false;
 
   std::uint64_t tasks_complete = 0, bytes = 0;
   Duration task_time{0}, transfer_time{0};
-  std::int64_t mean_us = 0;           ///< order of TIME; 0 until it completed something
+  std::int64_t mean_us = 0;  ///< order of TIME; 0 until it completed something
 
-  bool freed = false;                 ///< listed in Matcher::freed
+  bool freed = false;                     ///< listed in Matcher::freed
   std::uint32_t available_at = no_index;  ///< position in Matcher::available
-  std::int64_t speed_key = 0;   ///< under which it is in the orders of the matcher
+  std::int64_t speed_key = 0;             ///< under which it is in the orders of the matcher
   RoomKey room_key{};
 
   [[nodiscard]] bool introduced() const { return type != no_index && tag >= 0 && end_time_known && workers_total >= 1; }

@@ -102,7 +102,8 @@ void CatalogLink::changed() {
   const auto now = aio::steady_now();
   if (due_ - now <= shortest) return;  // published soon anyway
   const auto stats = hub_.machine().stats();
-  if (!matters(last_tasks_, stats.tasks_waiting + stats.tasks_on_workers) && !matters(last_workers_, stats.workers_connected)) {
+  if (!matters(last_tasks_, stats.tasks_waiting + stats.tasks_on_workers) &&
+      !matters(last_workers_, stats.workers_connected)) {
     return;
   }
   const auto since = now - published_;

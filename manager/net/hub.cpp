@@ -105,7 +105,8 @@ Hub::~Hub() { peers_.clear(); }
 Expected<std::uint16_t> Hub::start() {
   const auto descriptors = raise_descriptor_limit();
   if (config_.max_connections == 0) {
-    config_.max_connections = descriptors > 2 * reserved_descriptors ? descriptors - reserved_descriptors : descriptors / 2;
+    config_.max_connections =
+        descriptors > 2 * reserved_descriptors ? descriptors - reserved_descriptors : descriptors / 2;
   }
   if (!config_.ssl_cert.empty() || !config_.ssl_key.empty()) {
     auto context = aio::make_server_context(config_.ssl_cert, config_.ssl_key);
@@ -158,7 +159,8 @@ void Hub::accept_some() {
       tcp::socket socket(io_);
       acceptor_.accept(socket, error);
       if (error == boost::asio::error::would_block || error == boost::asio::error::try_again) break;
-      if (error == boost::system::errc::too_many_files_open || error == boost::system::errc::too_many_files_open_in_system ||
+      if (error == boost::system::errc::too_many_files_open ||
+          error == boost::system::errc::too_many_files_open_in_system ||
           error == boost::system::errc::not_enough_memory || error == boost::system::errc::no_buffer_space) {
         return pause_accepting(error.message());
       }
@@ -265,10 +267,15 @@ void Hub::perform_reports() {
     TaskTextPtr text;
     switch (report.kind) {
       case ReportKind::finished:
-      case ReportKind::cancelled: text = take_text(report.task, report.conn); break;
+      case ReportKind::cancelled:
+        text = take_text(report.task, report.conn);
+        break;
       case ReportKind::requeued:
-      case ReportKind::copy_lost: drop_text(report.task, report.conn); break;
-      default: break;
+      case ReportKind::copy_lost:
+        drop_text(report.task, report.conn);
+        break;
+      default:
+        break;
     }
     if (events_.on_report) events_.on_report(report, effects_, text);
   }
@@ -310,7 +317,8 @@ void Hub::arm_timer() {
     if (it != peers_.end() && !it->second->is_ready()) break;
     handshakes_.pop_front();
   }
-  if (!handshakes_.empty() && (!deadline || handshakes_.front().first < *deadline)) deadline = handshakes_.front().first;
+  if (!handshakes_.empty() && (!deadline || handshakes_.front().first < *deadline))
+    deadline = handshakes_.front().first;
   if (!deadline) return;
   if (armed_ && *armed_ <= *deadline) return;  // fires early and looks again: cheaper than moving the timer each turn
   armed_ = deadline;

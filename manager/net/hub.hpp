@@ -33,18 +33,18 @@ namespace taskmill::manager {
 
 struct HubConfig {
   Config core;
-  std::uint64_t seed = 0;               ///< 0: from the system
+  std::uint64_t seed = 0;  ///< 0: from the system
   std::string address = "0.0.0.0";
-  std::uint16_t first_port = 9123;      ///< the first port of the range that can be bound is taken …
-  std::uint16_t last_port = 32767;      ///< … equal to first_port: exactly that one
-  bool any_port = false;                ///< let the system choose
+  std::uint16_t first_port = 9123;  ///< the first port of the range that can be bound is taken …
+  std::uint16_t last_port = 32767;  ///< … equal to first_port: exactly that one
+  bool any_port = false;            ///< let the system choose
   bool has_password = false;
   std::string password;
-  std::string ssl_cert, ssl_key;        ///< PEM files; both or none
-  std::string project;                  ///< answered to `name`
+  std::string ssl_cert, ssl_key;  ///< PEM files; both or none
+  std::string project;            ///< answered to `name`
   TaskText::Limits text;
-  std::uint64_t disk_reserve = 64ULL << 20;   ///< bytes that stay free where outputs are stored
-  std::size_t max_connections = 0;      ///< 0: what the limit of open files allows
+  std::uint64_t disk_reserve = 64ULL << 20;  ///< bytes that stay free where outputs are stored
+  std::size_t max_connections = 0;           ///< 0: what the limit of open files allows
   unsigned pool_threads = 2;
 };
 

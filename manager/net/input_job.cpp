@@ -29,7 +29,8 @@ bool read_small(OpenedInput& input) {
 
 OpenedInput open_input(const InputSource& source) {
   OpenedInput input;
-  input.file = std::make_shared<os::UniqueFd>(::open(source.path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+  input.file =
+      std::make_shared<os::UniqueFd>(::open(source.path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
   struct stat info {};
   if (!*input.file || ::fstat(input.file->get(), &info) != 0) {
     input.error = problem(source.path, errno);
@@ -50,7 +51,8 @@ OpenedInput open_input(const InputSource& source) {
   input.offset = source.piece ? source.offset : 0;
   input.length = source.piece ? source.length : input.size;
   if (source.piece && (source.offset > input.size || source.length > input.size - source.offset)) {
-    input.error = source.path + ": the range ends behind the end of the file (" + std::to_string(input.size) + " bytes)";
+    input.error =
+        source.path + ": the range ends behind the end of the file (" + std::to_string(input.size) + " bytes)";
     return input;
   }
   if (input.length <= small_input) {
@@ -62,7 +64,8 @@ OpenedInput open_input(const InputSource& source) {
     input.file.reset();
     return input;
   }
-  ::posix_fadvise(input.file->get(), static_cast<off_t>(input.offset), static_cast<off_t>(input.length), POSIX_FADV_SEQUENTIAL);
+  ::posix_fadvise(input.file->get(), static_cast<off_t>(input.offset), static_cast<off_t>(input.length),
+                  POSIX_FADV_SEQUENTIAL);
   return input;
 }
 

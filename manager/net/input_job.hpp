@@ -14,13 +14,13 @@
 namespace taskmill::manager {
 
 struct OpenedInput {
-  std::string error;                    ///< not empty: cannot be sent
-  std::shared_ptr<os::UniqueFd> file;   ///< file or directory
+  std::string error;                   ///< not empty: cannot be sent
+  std::shared_ptr<os::UniqueFd> file;  ///< file or directory
   bool directory = false;
-  bool loaded = false;                  ///< the bytes are in `content`
+  bool loaded = false;  ///< the bytes are in `content`
   std::string content;
-  std::uint64_t offset = 0, length = 0; ///< of the bytes to send
-  std::uint64_t size = 0;               ///< of the source
+  std::uint64_t offset = 0, length = 0;  ///< of the bytes to send
+  std::uint64_t size = 0;                ///< of the source
   std::int64_t mtime_ns = 0;
   unsigned mode = 0;
 };

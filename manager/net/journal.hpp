@@ -1,8 +1,8 @@
 // Which tasks are finished, on disk: a run that was interrupted goes on where it stopped.
 //
-// One file, `journal.log`, of text lines: `S KEY ID` when a task was submitted, `D KEY RESULT STATUS` when it ended, each
-// followed by ` *CRC` of what precedes. Only appended to. A line that is damaged or incomplete (the machine lost power while it
-// was written) and everything behind it is cut off at the next opening. KEY is chosen by the user of the
+// One file, `journal.log`, of text lines: `S KEY ID` when a task was submitted, `D KEY RESULT STATUS` when it ended,
+// each followed by ` *CRC` of what precedes. Only appended to. A line that is damaged or incomplete (the machine lost
+// power while it was written) and everything behind it is cut off at the next opening. KEY is chosen by the user of the
 // journal and holds no blank. Lines are written at the end of each turn and synced about once per second.
 // The file is locked: two managers cannot share it.
 #pragma once

@@ -15,7 +15,8 @@ namespace {
 
 constexpr std::string_view stats_header =
     "# timestamp workers_connected workers_init workers_idle workers_busy workers_able workers_joined workers_removed "
-    "workers_released workers_idled_out workers_blocked workers_fast_aborted workers_lost tasks_waiting tasks_on_workers "
+    "workers_released workers_idled_out workers_blocked workers_fast_aborted workers_lost tasks_waiting "
+    "tasks_on_workers "
     "tasks_running tasks_with_results tasks_submitted tasks_dispatched tasks_done tasks_failed tasks_cancelled "
     "tasks_exhausted_attempts time_send time_receive time_send_good time_receive_good time_status_msgs time_internal "
     "time_polling time_application time_execute time_execute_good time_execute_exhaustion bytes_sent bytes_received "
@@ -27,7 +28,8 @@ constexpr std::string_view stats_header =
 constexpr std::string_view transactions_header =
     "# time manager_pid MANAGER START|END\n"
     "# time manager_pid WORKER worker_id host:port CONNECTION\n"
-    "# time manager_pid WORKER worker_id host:port DISCONNECTION (UNKNOWN|IDLE_OUT|FAST_ABORT|FAILURE|STATUS_WORKER|EXPLICIT)\n"
+    "# time manager_pid WORKER worker_id host:port DISCONNECTION "
+    "(UNKNOWN|IDLE_OUT|FAST_ABORT|FAILURE|STATUS_WORKER|EXPLICIT)\n"
     "# time manager_pid WORKER worker_id RESOURCES {resources}\n"
     "# time manager_pid CATEGORY name MAX {resources_max_per_task}\n"
     "# time manager_pid CATEGORY name MIN {resources_min_per_task_per_worker}\n"
@@ -35,7 +37,8 @@ constexpr std::string_view transactions_header =
     "# time manager_pid TASK task_id WAITING category_name (FIRST_RESOURCES|MAX_RESOURCES) {resources_requested}\n"
     "# time manager_pid TASK task_id RUNNING worker_address (FIRST_RESOURCES|MAX_RESOURCES) {resources_allocated}\n"
     "# time manager_pid TASK task_id WAITING_RETRIEVAL worker_address\n"
-    "# time manager_pid TASK task_id (RETRIEVED|DONE) (SUCCESS|failure) exit_code {limits_exceeded} {resources_measured}\n"
+    "# time manager_pid TASK task_id (RETRIEVED|DONE) (SUCCESS|failure) exit_code {limits_exceeded} "
+    "{resources_measured}\n"
     "# time manager_pid TRANSFER (INPUT|OUTPUT) task_id cache_flag sizeinmb walltime filename\n"
     "\n";
 
@@ -81,14 +84,42 @@ void TransactionsLog::end(WallTime now) {
 // --- statistics ---
 
 std::string stats_line(const Stats& s, WallTime now) {
-  const std::array<std::int64_t, 36> before{
-      us(now), s.workers_connected, s.workers_init, s.workers_idle, s.workers_busy, s.workers_able, s.workers_joined,
-      s.workers_removed, s.workers_released, s.workers_idled_out, s.workers_blocked, s.workers_fast_aborted,
-      s.workers_lost, s.tasks_waiting, s.tasks_on_workers, s.tasks_running, s.tasks_with_results, s.tasks_submitted,
-      s.tasks_dispatched, s.tasks_done, s.tasks_failed, s.tasks_cancelled, s.tasks_exhausted_attempts, s.time_send,
-      s.time_receive, s.time_send_good, s.time_receive_good, s.time_status_msgs, s.time_internal, s.time_polling,
-      s.time_application, s.time_workers_execute, s.time_workers_execute_good, s.time_workers_execute_exhaustion,
-      s.bytes_sent, s.bytes_received};
+  const std::array<std::int64_t, 36> before{us(now),
+                                            s.workers_connected,
+                                            s.workers_init,
+                                            s.workers_idle,
+                                            s.workers_busy,
+                                            s.workers_able,
+                                            s.workers_joined,
+                                            s.workers_removed,
+                                            s.workers_released,
+                                            s.workers_idled_out,
+                                            s.workers_blocked,
+                                            s.workers_fast_aborted,
+                                            s.workers_lost,
+                                            s.tasks_waiting,
+                                            s.tasks_on_workers,
+                                            s.tasks_running,
+                                            s.tasks_with_results,
+                                            s.tasks_submitted,
+                                            s.tasks_dispatched,
+                                            s.tasks_done,
+                                            s.tasks_failed,
+                                            s.tasks_cancelled,
+                                            s.tasks_exhausted_attempts,
+                                            s.time_send,
+                                            s.time_receive,
+                                            s.time_send_good,
+                                            s.time_receive_good,
+                                            s.time_status_msgs,
+                                            s.time_internal,
+                                            s.time_polling,
+                                            s.time_application,
+                                            s.time_workers_execute,
+                                            s.time_workers_execute_good,
+                                            s.time_workers_execute_exhaustion,
+                                            s.bytes_sent,
+                                            s.bytes_received};
   const std::array<std::int64_t, 6> capacity{s.capacity_tasks, s.capacity_cores,         s.capacity_memory,
                                              s.capacity_disk,  s.capacity_instantaneous, s.capacity_weighted};
   const std::array<std::int64_t, 12> after{s.total_cores,      s.total_memory,   s.total_disk, s.committed_cores,
@@ -144,9 +175,10 @@ void DebugLog::line(WallTime now, std::string_view subsystem, std::string_view t
   ::localtime_r(&seconds, &parts);
   std::array<char, 32> stamp{};
   std::strftime(stamp.data(), stamp.size(), "%Y/%m/%d %H:%M:%S", &parts);
-  const int n = std::fprintf(file_.get(), "%s.%02d %s[%d]%.*s: %.*s\n", stamp.data(),
-                             static_cast<int>(micros % 1'000'000 / 10'000), program_.c_str(), static_cast<int>(::getpid()),
-                             static_cast<int>(subsystem.size()), subsystem.data(), static_cast<int>(text.size()), text.data());
+  const int n =
+      std::fprintf(file_.get(), "%s.%02d %s[%d]%.*s: %.*s\n", stamp.data(),
+                   static_cast<int>(micros % 1'000'000 / 10'000), program_.c_str(), static_cast<int>(::getpid()),
+                   static_cast<int>(subsystem.size()), subsystem.data(), static_cast<int>(text.size()), text.data());
   std::fflush(file_.get());
   if (n > 0) written_ += static_cast<std::uint64_t>(n);
   if (limit_ > 0 && written_ > limit_) rotate();

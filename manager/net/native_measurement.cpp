@@ -16,11 +16,20 @@ void take_limit(const measure::Exceeded& exceeded, Measurement& m) {
   m.exit_type = "limits";
   const auto whole = static_cast<std::int64_t>(std::clamp(exceeded.allowed, 0.0, 1e15));
   switch (exceeded.kind) {
-    case measure::LimitKind::memory: m.limits_exceeded.memory = whole; break;
-    case measure::LimitKind::disk: m.limits_exceeded.disk = whole; break;
-    case measure::LimitKind::cores: m.limits_exceeded.cores = exceeded.allowed; break;
-    case measure::LimitKind::wall_time: m.wall_limit_exceeded_s = exceeded.allowed; break;
-    default: break;
+    case measure::LimitKind::memory:
+      m.limits_exceeded.memory = whole;
+      break;
+    case measure::LimitKind::disk:
+      m.limits_exceeded.disk = whole;
+      break;
+    case measure::LimitKind::cores:
+      m.limits_exceeded.cores = exceeded.allowed;
+      break;
+    case measure::LimitKind::wall_time:
+      m.wall_limit_exceeded_s = exceeded.allowed;
+      break;
+    default:
+      break;
   }
 }
 

@@ -10,12 +10,12 @@
 namespace taskmill::manager {
 namespace {
 
-constexpr std::size_t open_ahead_limit = 16;         // inputs of one worker opened before they are needed
-constexpr std::size_t text_batch = 256U << 10;       // text gathered before it is handed to the connection
-constexpr std::size_t tree_batch = 256U << 10;       // text of a directory produced per pool job
+constexpr std::size_t open_ahead_limit = 16;    // inputs of one worker opened before they are needed
+constexpr std::size_t text_batch = 256U << 10;  // text gathered before it is handed to the connection
+constexpr std::size_t tree_batch = 256U << 10;  // text of a directory produced per pool job
 constexpr std::size_t tree_batch_pieces = 64;
-constexpr std::uint64_t pump_ticket = 1;             // an empty segment with it asks for another pump()
-constexpr std::uint64_t tree_ticket = 2;             // … for the next batch of the directory being sent
+constexpr std::uint64_t pump_ticket = 1;  // an empty segment with it asks for another pump()
+constexpr std::uint64_t tree_ticket = 2;  // … for the next batch of the directory being sent
 
 bool needs_opening(FileKind kind) { return kind == FileKind::file || kind == FileKind::piece; }
 
@@ -72,7 +72,8 @@ void Outbound::add(const Action& action, const Effects& effects) {
   op->path = effects.view(action.path);
   op->offset = action.offset;
   op->length = action.length;
-  if (ops_.empty() && !connection_->is_congested() && !(op->kind == ActionKind::stage && needs_opening(op->file_kind))) {
+  if (ops_.empty() && !connection_->is_congested() &&
+      !(op->kind == ActionKind::stage && needs_opening(op->file_kind))) {
     if (perform(*op)) return;
   }
   ops_.push_back(std::move(op));
@@ -85,7 +86,8 @@ void Outbound::pump() {
   while (!ops_.empty() && !connection_->is_congested() && !closing_) {
     const auto op = ops_.front();
     if (!perform(*op)) {
-      const bool unopened = op->kind == ActionKind::stage && needs_opening(op->file_kind) && op->opening == Opening::none;
+      const bool unopened =
+          op->kind == ActionKind::stage && needs_opening(op->file_kind) && op->opening == Opening::none;
       if (unopened) call_back(pump_ticket);  // the pool was full: ask again in the next turn
       break;
     }
@@ -112,12 +114,20 @@ void Outbound::flush_text() {
 
 bool Outbound::perform(Op& op) {
   switch (op.kind) {
-    case ActionKind::stage: return perform_stage(op);
-    case ActionKind::send_task: send_task(op); return true;
-    case ActionKind::fetch: send_fetch(op); return true;
+    case ActionKind::stage:
+      return perform_stage(op);
+    case ActionKind::send_task:
+      send_task(op);
+      return true;
+    case ActionKind::fetch:
+      send_fetch(op);
+      return true;
     case ActionKind::fetch_frame:
-    case ActionKind::close: return true;
-    default: send_word(op); return true;
+    case ActionKind::close:
+      return true;
+    default:
+      send_word(op);
+      return true;
   }
 }
 
@@ -127,16 +137,23 @@ void Outbound::send_word(const Op& op) {
       session_.expect_results();
       protocol::send_results(wire_);
       break;
-    case ActionKind::kill: protocol::kill(wire_, op.task.valid() ? static_cast<std::int64_t>(op.task.value()) : -1); break;
-    case ActionKind::unlink: protocol::unlink(wire_, op.name); break;
-    case ActionKind::check: protocol::check(wire_); break;
+    case ActionKind::kill:
+      protocol::kill(wire_, op.task.valid() ? static_cast<std::int64_t>(op.task.value()) : -1);
+      break;
+    case ActionKind::unlink:
+      protocol::unlink(wire_, op.name);
+      break;
+    case ActionKind::check:
+      protocol::check(wire_);
+      break;
     case ActionKind::release:
     case ActionKind::exit:
       op.kind == ActionKind::release ? protocol::release(wire_) : protocol::exit(wire_);
       flush_text();
       connection_->finish(op.kind == ActionKind::release ? "released" : "told to exit");
       break;
-    default: break;
+    default:
+      break;
   }
 }
 
@@ -167,11 +184,16 @@ void Outbound::send_task(const Op& op) {
 
 bool Outbound::perform_stage(Op& op) {
   switch (op.file_kind) {
-    case FileKind::buffer: return stage_buffer(op);
+    case FileKind::buffer:
+      return stage_buffer(op);
     case FileKind::url:
-    case FileKind::command: return stage_source(op);
-    case FileKind::empty_directory: stage_done(op, {}, 0); return true;
-    default: break;
+    case FileKind::command:
+      return stage_source(op);
+    case FileKind::empty_directory:
+      stage_done(op, {}, 0);
+      return true;
+    default:
+      break;
   }
   if (op.opening != Opening::done) return false;
   return stage_opened(op);
@@ -208,7 +230,8 @@ bool Outbound::stage_source(Op& op) {
     fits = legacy ? protocol::legacy_url(wire_, op.name, op.path, 0777, op.cached ? 1 : 0)
                   : protocol::put_url(wire_, op.path, op.name, 0, 0777);
   } else {
-    fits = legacy ? protocol::legacy_command(wire_, op.name, op.path) : protocol::put_command(wire_, op.path, op.name, 0, 0777);
+    fits = legacy ? protocol::legacy_command(wire_, op.name, op.path)
+                  : protocol::put_command(wire_, op.path, op.name, 0, 0777);
   }
   if (fits) {
     stage_done(op, {}, 0);
@@ -356,7 +379,8 @@ void Outbound::open_ahead() {
         op->input = input;
         op->opening = Opening::done;
         const auto outbound = self.lock();
-        if (outbound && !outbound->closing_ && !outbound->ops_.empty() && outbound->ops_.front() == op) outbound->pump();
+        if (outbound && !outbound->closing_ && !outbound->ops_.empty() && outbound->ops_.front() == op)
+          outbound->pump();
       };
     };
     op->opening = Opening::running;

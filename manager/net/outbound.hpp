@@ -36,7 +36,7 @@ class Outbound : public std::enable_shared_from_this<Outbound> {
   struct Context {
     Machine& machine;
     aio::Pool& pool;
-    std::function<void()> changed;  ///< facts were given to the machine outside of its own run
+    std::function<void()> changed;                          ///< facts were given to the machine outside of its own run
     std::function<void(ConnId, const std::string&)> trace;  ///< each line sent, for the debug log; may be empty
   };
   Outbound(ConnId conn, std::shared_ptr<Context> context, protocol::ManagerSession& session,
@@ -79,7 +79,7 @@ class Outbound : public std::enable_shared_from_this<Outbound> {
     std::uint64_t file_ticket = 0;  ///< of the files of a tree
     bool sent = false, failed = false, damaged = false;
     StageDone done;
-    std::string text;               ///< source; or what went wrong
+    std::string text;  ///< source; or what went wrong
   };
 
   bool perform(Op& op);  ///< false: not now

@@ -145,7 +145,8 @@ Result<int> OutputFile::begin_file(std::string_view relative, std::uint64_t leng
   }
   if (!has_room(directory_.get(), length, reserve_)) return code_of(ENOSPC);
   temporary_ = temporary_name(final_);
-  file_.reset(::openat(directory_.get(), temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0777));
+  file_.reset(
+      ::openat(directory_.get(), temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0777));
   if (!file_) {
     temporary_.clear();
     return errno_code();

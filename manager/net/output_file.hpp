@@ -45,12 +45,12 @@ class OutputFile {
 
   std::string path_;
   std::uint64_t reserve_;
-  std::string name_;         ///< last component of the declared path
-  os::UniqueFd parent_;      ///< directory that holds the declared path
-  os::UniqueFd root_;        ///< the declared path, once it is known to be a directory
-  os::UniqueFd directory_;   ///< directory of the entry being written
+  std::string name_;        ///< last component of the declared path
+  os::UniqueFd parent_;     ///< directory that holds the declared path
+  os::UniqueFd root_;       ///< the declared path, once it is known to be a directory
+  os::UniqueFd directory_;  ///< directory of the entry being written
   os::UniqueFd file_;
-  std::string temporary_;    ///< empty when written directly
+  std::string temporary_;  ///< empty when written directly
   std::string final_;
 };
 

@@ -116,10 +116,11 @@ std::size_t Peer::on_data(std::span<const char> bytes) {
       outbound_->pump();
     }
     if (step.failed()) {
-      const bool auth = step.problem == protocol::Problem::auth_failed || step.problem == protocol::Problem::auth_missing ||
+      const bool auth = step.problem == protocol::Problem::auth_failed ||
+                        step.problem == protocol::Problem::auth_missing ||
                         step.problem == protocol::Problem::auth_unexpected;
-      owner_.note(NoticeLevel::notice, "closing " + hostname_ + " (" + address_ + "): " +
-                                           protocol::problem_text(step.problem) + ": " + step.detail);
+      owner_.note(NoticeLevel::notice, "closing " + hostname_ + " (" + address_ +
+                                           "): " + protocol::problem_text(step.problem) + ": " + step.detail);
       doomed_ = true;
       close_reason_ = auth ? CloseReason::auth_failed : CloseReason::protocol_error;
       outbound_->pump();
@@ -148,10 +149,14 @@ void Peer::begin_body(Sink sink, std::uint64_t length) {
 
 int Peer::body_file() const {
   switch (sink_) {
-    case Sink::text: return text_->file();
-    case Sink::file: return file_fd_;
-    case Sink::watch: return watch_file_.get();
-    default: return -1;
+    case Sink::text:
+      return text_->file();
+    case Sink::file:
+      return file_fd_;
+    case Sink::watch:
+      return watch_file_.get();
+    default:
+      return -1;
   }
 }
 
@@ -229,14 +234,19 @@ void Peer::body_complete() {
       if (output_) output_->abandon_file();
       break;
     }
-    case Sink::watch: watch_file_.reset(); break;
+    case Sink::watch:
+      watch_file_.reset();
+      break;
     case Sink::message:
       owner_.machine().on_cache_invalid(id_, message_name_, message_, now);
       message_.clear();
       break;
-    case Sink::frame: on_frame_body(); break;
+    case Sink::frame:
+      on_frame_body();
+      break;
     case Sink::drop:
-    case Sink::none: break;
+    case Sink::none:
+      break;
   }
 }
 

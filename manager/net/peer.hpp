@@ -50,8 +50,8 @@ class PeerOwner {
 
 class Peer final : public aio::ConnectionHandler {
  public:
-  Peer(PeerOwner& owner, ConnId id, protocol::ManagerSession::Config session, std::shared_ptr<Outbound::Context> context,
-       boost::asio::ip::tcp::socket socket);
+  Peer(PeerOwner& owner, ConnId id, protocol::ManagerSession::Config session,
+       std::shared_ptr<Outbound::Context> context, boost::asio::ip::tcp::socket socket);
   ~Peer() override;
 
   void start(aio::SslPtr ssl);
@@ -119,13 +119,13 @@ class Peer final : public aio::ConnectionHandler {
 
   // The body being received.
   Sink sink_ = Sink::none;
-  std::uint64_t body_length_ = 0;   ///< announced
-  std::uint64_t to_keep_ = 0;       ///< of what is still to come; the rest is dropped
+  std::uint64_t body_length_ = 0;  ///< announced
+  std::uint64_t to_keep_ = 0;      ///< of what is still to come; the rest is dropped
   ErrorCode body_error_;
   TaskTextPtr text_;
   ResultFacts result_;
   os::UniqueFd watch_file_;
-  int file_fd_ = -1;                ///< of output_
+  int file_fd_ = -1;                    ///< of output_
   std::string message_, message_name_;  ///< also the body of a frame
   std::uint32_t frame_kind_ = 0;
 
@@ -141,7 +141,7 @@ class Peer final : public aio::ConnectionHandler {
   std::unique_ptr<OutputFile> output_;
   std::uint64_t fetched_bytes_ = 0;
   bool fetched_something_ = false;
-  std::string item_;                ///< entry being received, relative
+  std::string item_;  ///< entry being received, relative
   std::string local_error_, missing_;
 };
 

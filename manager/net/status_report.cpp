@@ -76,9 +76,12 @@ void category_object(JsonWriter& json, const CategoryView& c) {
   json.field("tasks_done", n(c.done)).field("tasks_failed", n(c.failed)).field("tasks_cancelled", n(c.cancelled));
   json.field("workers_able", n(c.workers_able));
   json.field("max_cores", maximum_text(settings.max.cores, c.seen.cores, broken, true));
-  json.field("max_memory", maximum_text(static_cast<double>(settings.max.memory), static_cast<double>(c.seen.memory), broken, false));
-  json.field("max_disk", maximum_text(static_cast<double>(settings.max.disk), static_cast<double>(c.seen.disk), broken, false));
-  json.field("max_gpus", maximum_text(static_cast<double>(settings.max.gpus), static_cast<double>(c.seen.gpus), broken, false));
+  json.field("max_memory",
+             maximum_text(static_cast<double>(settings.max.memory), static_cast<double>(c.seen.memory), broken, false));
+  json.field("max_disk",
+             maximum_text(static_cast<double>(settings.max.disk), static_cast<double>(c.seen.disk), broken, false));
+  json.field("max_gpus",
+             maximum_text(static_cast<double>(settings.max.gpus), static_cast<double>(c.seen.gpus), broken, false));
   allocation(json, "first_allocation", c.first_box);
   allocation(json, "max_allocation", c.max_box);
   if (c.seen.memory > 0 || c.seen.cores > 0) allocation(json, "max_seen", c.seen);
@@ -104,7 +107,9 @@ void identity_keys(JsonWriter& json, const StatusIdentity& id) {
 
 void counter_keys(JsonWriter& json, const Stats& s, const StatusIdentity& id) {
   json.field("workers", s.workers_connected).field("workers_connected", s.workers_connected);
-  json.field("workers_init", s.workers_init).field("workers_idle", s.workers_idle).field("workers_busy", s.workers_busy);
+  json.field("workers_init", s.workers_init)
+      .field("workers_idle", s.workers_idle)
+      .field("workers_busy", s.workers_busy);
   json.field("workers_able", s.workers_able).field("workers_joined", s.workers_joined);
   json.field("workers_removed", s.workers_removed).field("workers_released", s.workers_released);
   json.field("workers_idled_out", s.workers_idled_out).field("workers_fast_aborted", s.workers_fast_aborted);
@@ -138,7 +143,8 @@ void task_object(JsonWriter& json, const TaskView& t, const Machine& machine, st
   json.field("gpus", t.allocated.gpus).field("memory", t.allocated.memory).field("disk", t.allocated.disk);
   json.field("priority", priority_text(t.priority));
   if (t.conn.valid()) {
-    if (const auto worker = machine.worker(t.conn)) json.field("host", worker->hostname).field("address_port", worker->address);
+    if (const auto worker = machine.worker(t.conn))
+      json.field("host", worker->hostname).field("address_port", worker->address);
     json.field("time_when_submitted", us(t.submitted)).field("time_when_commit_start", us(t.commit_start));
     json.field("time_when_commit_end", us(t.commit_end)).field("current_time", now_us);
   }
@@ -260,11 +266,16 @@ void StatusReport::next_workers(std::string& out, std::size_t limit) {
 std::optional<protocol::StatusKind> status_kind_of_path(std::string_view path) {
   using protocol::StatusKind;
   constexpr std::array<std::pair<std::string_view, StatusKind>, 10> names{{
-      {"/queue_status", StatusKind::queue}, {"/queue", StatusKind::queue},
-      {"/task_status", StatusKind::task}, {"/tasks", StatusKind::task},
-      {"/worker_status", StatusKind::worker}, {"/workers", StatusKind::worker},
-      {"/wable_status", StatusKind::wable}, {"/categories", StatusKind::wable},
-      {"/resources_status", StatusKind::resources}, {"/resources", StatusKind::resources},
+      {"/queue_status", StatusKind::queue},
+      {"/queue", StatusKind::queue},
+      {"/task_status", StatusKind::task},
+      {"/tasks", StatusKind::task},
+      {"/worker_status", StatusKind::worker},
+      {"/workers", StatusKind::worker},
+      {"/wable_status", StatusKind::wable},
+      {"/categories", StatusKind::wable},
+      {"/resources_status", StatusKind::resources},
+      {"/resources", StatusKind::resources},
   }};
   path = path.substr(0, path.find('?'));
   for (const auto& [name, kind] : names) {

@@ -26,10 +26,10 @@ struct StatusIdentity {
 struct StatusSource {
   const Machine& machine;
   const StatusIdentity& identity;
-  Stats stats;                     ///< with the shell's own figures filled in
-  std::vector<ConnId> workers;     ///< connections, in order
+  Stats stats;                  ///< with the shell's own figures filled in
+  std::vector<ConnId> workers;  ///< connections, in order
   std::uint32_t last_task_id = 0;
-  std::int64_t now_us = 0;         ///< wall clock
+  std::int64_t now_us = 0;  ///< wall clock
 };
 
 /// The object of `queue_status`.

@@ -17,9 +17,9 @@ namespace taskmill::manager {
 class TaskText {
  public:
   struct Limits {
-    std::uint64_t memory = 1U << 20;       ///< above this the text goes to a file
-    std::uint64_t kept = 1ULL << 30;       ///< above this it is dropped
-    std::string directory;                 ///< for the file; empty: TMPDIR or /tmp
+    std::uint64_t memory = 1U << 20;  ///< above this the text goes to a file
+    std::uint64_t kept = 1ULL << 30;  ///< above this it is dropped
+    std::string directory;            ///< for the file; empty: TMPDIR or /tmp
   };
 
   TaskText() = default;

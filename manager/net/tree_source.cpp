@@ -13,8 +13,8 @@
 namespace taskmill::manager {
 namespace {
 
-constexpr std::size_t max_depth = 128;            // open descriptors while walking
-constexpr std::size_t max_entries = 1U << 22;     // names of one directory kept in memory
+constexpr std::size_t max_depth = 128;         // open descriptors while walking
+constexpr std::size_t max_entries = 1U << 22;  // names of one directory kept in memory
 
 ErrorCode code_of(int error) { return {error, boost::system::system_category()}; }
 
@@ -121,7 +121,8 @@ void TreeSource::add_file(const std::string& name, OutPiece& piece) {
   if (!*file || ::fstat(file->get(), &info) != 0) return note_error(errno_code(), name);
   if (!S_ISREG(info.st_mode)) return;
   const auto length = static_cast<std::uint64_t>(info.st_size);
-  if (!protocol::put_header(piece.text, name, length, info.st_mode & 0777U)) return note_error(code_of(ENAMETOOLONG), name);
+  if (!protocol::put_header(piece.text, name, length, info.st_mode & 0777U))
+    return note_error(code_of(ENAMETOOLONG), name);
   bytes_ += length;
   if (length > small_input) {
     piece.file = std::move(file);

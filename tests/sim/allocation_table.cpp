@@ -1,9 +1,9 @@
 // allocation_table [SEED]: what each allocation mode makes of one heavy-tailed workload, as a Markdown table.
 //
-// 4,000 tasks of one category on 20 workers of 16 cores, 32,000 MB of memory and 64,000 MB of disk. A task uses one core
-// and runs 30 to 300 s (log-uniform); its peak memory is log-normal (median 600 MB, sigma 0.9), so that one in a hundred
-// passes 4.8 GB. Memory grows steadily to its peak and a task is stopped where it passes its box, as a worker with
-// enforcement does. The tasks ask for nothing, except in the two rows that say so.
+// 4,000 tasks of one category on 20 workers of 16 cores, 32,000 MB of memory and 64,000 MB of disk. A task uses one
+// core and runs 30 to 300 s (log-uniform); its peak memory is log-normal (median 600 MB, sigma 0.9), so that one in a
+// hundred passes 4.8 GB. Memory grows steadily to its peak and a task is stopped where it passes its box, as a worker
+// with enforcement does. The tasks ask for nothing, except in the two rows that say so.
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -35,7 +35,8 @@ std::vector<Peak> workload(std::uint64_t seed) {
   return peaks;
 }
 
-void row(const char* name, const std::vector<Peak>& peaks, manager::AllocationMode mode, std::int64_t ask, std::uint64_t seed) {
+void row(const char* name, const std::vector<Peak>& peaks, manager::AllocationMode mode, std::int64_t ask,
+         std::uint64_t seed) {
   SimOptions o;
   o.seed = seed;
   o.workers = 20;
@@ -56,7 +57,8 @@ void row(const char* name, const std::vector<Peak>& peaks, manager::AllocationMo
   const double hours = static_cast<double>(r.makespan.count()) / 3.6e9;
   std::printf("| %s | %.0f | %.0f %% | %.0f %% | %llu | %llu |\n", name, static_cast<double>(r.succeeded) / hours,
               100 * (1 - r.used_mb_s / r.allocated_mb_s), 100 * (1 - r.used_core_s / r.allocated_core_s),
-              static_cast<unsigned long long>(r.exhausted_attempts), static_cast<unsigned long long>(count - r.succeeded));
+              static_cast<unsigned long long>(r.exhausted_attempts),
+              static_cast<unsigned long long>(count - r.succeeded));
   for (const auto& problem : r.problems) std::printf("PROBLEM: %s\n", problem.c_str());
 }
 

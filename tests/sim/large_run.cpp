@@ -1,7 +1,7 @@
 // large_run [TASKS] [WORKERS]: the whole core with many model workers, timed. Prints one line.
 //
-// Tasks of 20 categories with 40 kinds of request; each names one environment file shared by all, one calibration file of
-// ten, and one chunk of a thousand; each has one output. 0.5 % of the workers are lost on the way.
+// Tasks of 20 categories with 40 kinds of request; each names one environment file shared by all, one calibration file
+// of ten, and one chunk of a thousand; each has one output. 0.5 % of the workers are lost on the way.
 #include <sys/resource.h>
 
 #include <chrono>
@@ -51,12 +51,13 @@ int main(int argc, char** argv) {
   getrusage(RUSAGE_SELF, &usage);
   const double cpu = static_cast<double>(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
                      static_cast<double>(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
-  std::printf("%u tasks, %u workers: %.2f s, %.2f s of CPU (%.2f us per task), %llu finished, %llu dispatched, %llu staged, "
-              "makespan %.0f s, hash %016llx, %.0f MB\n",
-              count, o.workers, seconds, cpu, cpu * 1e6 / count, static_cast<unsigned long long>(r.finished),
-              static_cast<unsigned long long>(r.dispatched), static_cast<unsigned long long>(r.staged),
-              static_cast<double>(r.makespan.count()) / 1e6, static_cast<unsigned long long>(r.hash),
-              static_cast<double>(usage.ru_maxrss) / 1024.0);
+  std::printf(
+      "%u tasks, %u workers: %.2f s, %.2f s of CPU (%.2f us per task), %llu finished, %llu dispatched, %llu staged, "
+      "makespan %.0f s, hash %016llx, %.0f MB\n",
+      count, o.workers, seconds, cpu, cpu * 1e6 / count, static_cast<unsigned long long>(r.finished),
+      static_cast<unsigned long long>(r.dispatched), static_cast<unsigned long long>(r.staged),
+      static_cast<double>(r.makespan.count()) / 1e6, static_cast<unsigned long long>(r.hash),
+      static_cast<double>(usage.ru_maxrss) / 1024.0);
   for (const auto& problem : r.problems) std::printf("PROBLEM: %s\n", problem.c_str());
   return r.problems.empty() ? 0 : 1;
 }

@@ -1,7 +1,8 @@
 // Drives a manager::Machine by hand: a shell that performs every effect at once and remembers what it did.
 //
 // Workers are connections with a size; they accept everything and run nothing by themselves. A test says what happens:
-// connect, submit, finish a task at its worker, lose a worker, let time pass. After each step() the invariants are checked.
+// connect, submit, finish a task at its worker, lose a worker, let time pass. After each step() the invariants are
+// checked.
 #pragma once
 
 #include <map>
@@ -48,20 +49,18 @@ class MachineDriver {
     std::uint32_t attempt = 0;
     protocol::TaskDescription description;
   };
-  std::vector<Sent> sent;                 ///< all tasks ever sent
-  std::vector<std::string> wire;          ///< "1: stage NAME", "1: task 3", "1: kill 3", …
+  std::vector<Sent> sent;         ///< all tasks ever sent
+  std::vector<std::string> wire;  ///< "1: stage NAME", "1: task 3", "1: kill 3", …
   std::vector<Report> reports;
-  std::map<TaskId, TaskOutcome> outcomes; ///< of finished and cancelled tasks
+  std::map<TaskId, TaskOutcome> outcomes;  ///< of finished and cancelled tasks
   std::vector<std::string> records, notices;
-  std::map<std::string, StatResult> disk; ///< what stat finds; anything else exists with 100 bytes
-  std::map<std::string, StageError> broken;  ///< sources that cannot be sent
+  std::map<std::string, StatResult> disk;      ///< what stat finds; anything else exists with 100 bytes
+  std::map<std::string, StageError> broken;    ///< sources that cannot be sent
   std::map<std::string, FetchStatus> fetches;  ///< by local path; default ok
   bool answer_fetches = true;
   Now now = start();
 
-  static Now start() {
-    return {Time(std::chrono::seconds(1000)), WallTime(std::chrono::seconds(1700000000))};
-  }
+  static Now start() { return {Time(std::chrono::seconds(1000)), WallTime(std::chrono::seconds(1700000000))}; }
   void pass(Duration duration) {
     now.time += duration;
     now.wall += duration;
@@ -203,7 +202,9 @@ class MachineDriver {
         sent.push_back(std::move(s));
         break;
       }
-      case ActionKind::request_results: log(a, "send_results"); break;
+      case ActionKind::request_results:
+        log(a, "send_results");
+        break;
       case ActionKind::fetch: {
         log(a, "get " + name);
         Fetched f;
@@ -224,16 +225,27 @@ class MachineDriver {
         }
         break;
       }
-      case ActionKind::kill: log(a, "kill " + std::to_string(a.task.value())); break;
-      case ActionKind::unlink: log(a, "unlink " + name); break;
-      case ActionKind::check: log(a, "check"); break;
-      case ActionKind::release: log(a, "release"); break;
+      case ActionKind::kill:
+        log(a, "kill " + std::to_string(a.task.value()));
+        break;
+      case ActionKind::unlink:
+        log(a, "unlink " + name);
+        break;
+      case ActionKind::check:
+        log(a, "check");
+        break;
+      case ActionKind::release:
+        log(a, "release");
+        break;
       case ActionKind::exit:
         log(a, "exit");
         machine.on_closed(a.conn, CloseReason::disconnected, now);
         break;
-      case ActionKind::close: log(a, std::string("close ") + close_reason_text(a.reason)); break;
-      case ActionKind::fetch_frame: break;
+      case ActionKind::close:
+        log(a, std::string("close ") + close_reason_text(a.reason));
+        break;
+      case ActionKind::fetch_frame:
+        break;
     }
   }
   std::uint32_t next_conn_ = 1;

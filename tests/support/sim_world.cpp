@@ -98,7 +98,8 @@ SimWorld::Event SimWorld::take_event() {
 void SimWorld::to_manager(std::uint32_t conn, Event event) {
   Node& node = nodes_[conn];
   Duration delay = options_.latency;
-  if (options_.jitter && delay.count() > 0) delay += Duration(static_cast<std::int64_t>(random_.below(static_cast<std::uint64_t>(delay.count()))));
+  if (options_.jitter && delay.count() > 0)
+    delay += Duration(static_cast<std::int64_t>(random_.below(static_cast<std::uint64_t>(delay.count()))));
   node.in_at = std::max(node.in_at, now_.time + delay);
   event.conn = conn;
   at(node.in_at, event);
@@ -171,7 +172,8 @@ void SimWorld::start_what_fits(std::uint32_t conn) {
                       node.used.memory + run.box.memory <= node.memory && node.used.disk + run.box.disk <= node.disk;
     if (!fits) {
       const bool may_wait = options_.config.prefetch_tasks > 0 || options_.config.resource_submit_multiplier > 1;
-      if (options_.check && !may_wait) problem("task " + std::to_string(id) + " does not fit at worker " + std::to_string(conn));
+      if (options_.check && !may_wait)
+        problem("task " + std::to_string(id) + " does not fit at worker " + std::to_string(conn));
       ++i;
       continue;
     }
@@ -197,8 +199,9 @@ void SimWorld::start_what_fits(std::uint32_t conn) {
     } else if (options_.enforce_memory && truth.memory > run.box.memory) {
       // Memory grows steadily to its peak; the task is stopped where it passes the limit.
       facts.status = 16;
-      duration = Duration(static_cast<std::int64_t>(static_cast<double>(duration.count()) *
-                                                    static_cast<double>(run.box.memory) / static_cast<double>(truth.memory)));
+      duration =
+          Duration(static_cast<std::int64_t>(static_cast<double>(duration.count()) *
+                                             static_cast<double>(run.box.memory) / static_cast<double>(truth.memory)));
       m.memory = run.box.memory + 1;
       m.exit_type = "limits";
       m.limits_exceeded.memory = run.box.memory;
@@ -278,7 +281,9 @@ void SimWorld::deliver(const Event& e) {
       machine_->on_staged(conn, {4U << 20U, 4U << 20U, 1}, now_);
       ++result_.staged;
       break;
-    case What::stage_failed: machine_->on_stage_failed(conn, {"disk error", e.index == 1}, now_); break;
+    case What::stage_failed:
+      machine_->on_stage_failed(conn, {"disk error", e.index == 1}, now_);
+      break;
     case What::started:
       if (const Run* run = find_run(node, e.task); run != nullptr && run->attempt == e.attempt) {
         node.waiting.push_back(e.task);
@@ -337,9 +342,14 @@ void SimWorld::deliver(const Event& e) {
       machine_->on_fetched(conn, f, now_);
       break;
     }
-    case What::uncongest: machine_->on_congested(conn, false, now_); break;
-    case What::alive: machine_->on_heard(conn, now_); break;
-    default: break;
+    case What::uncongest:
+      machine_->on_congested(conn, false, now_);
+      break;
+    case What::alive:
+      machine_->on_heard(conn, now_);
+      break;
+    default:
+      break;
   }
 }
 
@@ -405,7 +415,10 @@ void SimWorld::perform(const Action& a, const Effects& effects) {
       event.what = What::fetched;
       to_manager(conn, event);
       break;
-    case ActionKind::kill: end_run(conn, a.task.value()); start_what_fits(conn); break;
+    case ActionKind::kill:
+      end_run(conn, a.task.value());
+      start_what_fits(conn);
+      break;
     case ActionKind::unlink: {
       if (!options_.check) break;
       const std::string name(effects.view(a.name));
@@ -421,7 +434,9 @@ void SimWorld::perform(const Action& a, const Effects& effects) {
       to_manager(conn, event);
       break;
     case ActionKind::release:
-    case ActionKind::exit: lose(conn); break;
+    case ActionKind::exit:
+      lose(conn);
+      break;
     case ActionKind::close: {
       node.alive = false;
       for (const Run& run : node.runs) --live_[run.task];
@@ -431,7 +446,8 @@ void SimWorld::perform(const Action& a, const Effects& effects) {
       at(now_.time + std::chrono::seconds(5), again);
       break;
     }
-    case ActionKind::fetch_frame: break;
+    case ActionKind::fetch_frame:
+      break;
   }
 }
 
@@ -465,8 +481,7 @@ SimResult SimWorld::run() {
   while (result_.finished + result_.cancelled < all) {
     if (++result_.steps > most_steps) {
       problem("no end in sight after " + std::to_string(result_.steps) + " steps; " +
-              std::to_string(all - result_.finished - result_.cancelled) + " tasks left; first: " +
-              [this] {
+              std::to_string(all - result_.finished - result_.cancelled) + " tasks left; first: " + [this] {
                 std::string text;
                 machine_->each_task([&](const TaskView& v) {
                   if (text.empty()) text = std::to_string(v.id.value()) + ": " + machine_->explain(v.id).text;

@@ -1,10 +1,12 @@
-// A whole manager core with model workers under a virtual clock: no sockets, no processes, millions of tasks in seconds.
+// A whole manager core with model workers under a virtual clock: no sockets, no processes, millions of tasks in
+// seconds.
 //
 // Model workers keep a cache by name, start tasks whose resources fit, measure and enforce memory, answer requests in
 // order after a delay, and suffer the faults that the options ask for. After the fault phase nothing fails any more and
-// everything must finish. With `check` the world verifies as it goes: inputs are there and never removed while in use, no
-// name is sent twice, no worker is given more than it has, no task lives twice except as an intended copy, every task ends
-// exactly once; and the machine checks its invariants after every step. The same seed gives the same trace hash.
+// everything must finish. With `check` the world verifies as it goes: inputs are there and never removed while in use,
+// no name is sent twice, no worker is given more than it has, no task lives twice except as an intended copy, every
+// task ends exactly once; and the machine checks its invariants after every step. The same seed gives the same trace
+// hash.
 #pragma once
 
 #include <cstdint>
@@ -35,33 +37,33 @@ struct SimOptions {
   std::uint32_t workers = 4;
   double cores = 4;
   std::int64_t memory = 8000, disk = 16000;
-  bool mixed_sizes = false;       ///< half of the workers have half the size
-  Duration latency{1000};         ///< each way
-  bool jitter = true;             ///< latency towards the manager varies by up to as much again
-  bool enforce_memory = false;    ///< a task above its box is stopped with RESOURCE_EXHAUSTION
+  bool mixed_sizes = false;     ///< half of the workers have half the size
+  Duration latency{1000};       ///< each way
+  bool jitter = true;           ///< latency towards the manager varies by up to as much again
+  bool enforce_memory = false;  ///< a task above its box is stopped with RESOURCE_EXHAUSTION
   bool measure = true;
-  double slow_workers = 0;        ///< share of workers on which tasks take ten times as long
+  double slow_workers = 0;  ///< share of workers on which tasks take ten times as long
   // Faults, each until `calm_at`.
   Duration calm_at{0};
-  double lose_worker = 0;         ///< chance per finished task that its worker is lost (another one joins)
-  double refuse = 0;              ///< chance that a task comes back FORSAKEN
-  double fail_stage = 0;          ///< chance that an input cannot be sent
+  double lose_worker = 0;  ///< chance per finished task that its worker is lost (another one joins)
+  double refuse = 0;       ///< chance that a task comes back FORSAKEN
+  double fail_stage = 0;   ///< chance that an input cannot be sent
   double miss_output = 0;
-  double cancel = 0;              ///< chance per finished task that some other task is cancelled
+  double cancel = 0;  ///< chance per finished task that some other task is cancelled
   double congest = 0;
   double invalidate = 0;
-  bool check = false;             ///< verify everything (slow)
-  bool describe = true;           ///< ask for the block of every task, as a real shell does
+  bool check = false;    ///< verify everything (slow)
+  bool describe = true;  ///< ask for the block of every task, as a real shell does
 };
 
 struct SimResult {
   std::uint64_t finished = 0, cancelled = 0, succeeded = 0, dispatched = 0, exhausted_attempts = 0, staged = 0;
   Duration makespan{0};
-  double allocated_mb_s = 0, used_mb_s = 0;    ///< memory times time, all attempts
+  double allocated_mb_s = 0, used_mb_s = 0;  ///< memory times time, all attempts
   double allocated_core_s = 0, used_core_s = 0;
   std::uint64_t hash = 0;
   std::uint64_t steps = 0;
-  std::vector<std::string> problems;           ///< empty when all checks held
+  std::vector<std::string> problems;  ///< empty when all checks held
 };
 
 class SimWorld {
@@ -76,7 +78,19 @@ class SimWorld {
 
  private:
   enum class What : std::uint8_t {
-    join, submit, staged, stage_failed, started, ended, results_wanted, send_results, fetched, lost, alive, uncongest, stat
+    join,
+    submit,
+    staged,
+    stage_failed,
+    started,
+    ended,
+    results_wanted,
+    send_results,
+    fetched,
+    lost,
+    alive,
+    uncongest,
+    stat
   };
   struct Event {
     Time at;
@@ -112,8 +126,8 @@ class SimWorld {
   };
 
   void at(Time when, Event event);
-  void to_manager(std::uint32_t conn, Event event);        ///< arrives there after the latency, in order
-  Time at_worker(std::uint32_t conn);                      ///< when what is sent now arrives there
+  void to_manager(std::uint32_t conn, Event event);  ///< arrives there after the latency, in order
+  Time at_worker(std::uint32_t conn);                ///< when what is sent now arrives there
   void deliver(const Event& event);
   void perform(const manager::Effects& effects);
   void perform(const manager::Action& action, const manager::Effects& effects);
@@ -144,8 +158,8 @@ class SimWorld {
   Event take_event();
   std::uint64_t next_order_ = 0;
   std::vector<Node> nodes_;
-  std::vector<std::uint8_t> ended_;       ///< by task id
-  std::vector<std::uint8_t> live_;        ///< copies at workers, by task id
+  std::vector<std::uint8_t> ended_;  ///< by task id
+  std::vector<std::uint8_t> live_;   ///< copies at workers, by task id
   std::uint32_t submitted_ = 0;
   std::uint32_t generation_ = 0;
   protocol::TaskDescription description_;

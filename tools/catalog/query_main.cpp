@@ -28,18 +28,25 @@ int fail(const std::string& text) {
 }
 
 int parse(int argc, char** argv, Options& options) {
-  CLI::App app{"Prints records of the catalog as JSON. Examples:\n"
-               "  catalog_query --where 'type==\"wq_master\"'\n"
-               "  catalog_query --where 'type==\"wq_master\" and tasks_waiting > 0' -p project -p tasks_waiting",
-               "catalog_query"};
+  CLI::App app{
+      "Prints records of the catalog as JSON. Examples:\n"
+      "  catalog_query --where 'type==\"wq_master\"'\n"
+      "  catalog_query --where 'type==\"wq_master\" and tasks_waiting > 0' -p project -p tasks_waiting",
+      "catalog_query"};
   app.add_option("-w,--where", options.where, "Only records for which this expression is true");
-  app.add_option("-p,--output", options.output, "Print the value of this expression instead of the record (repeatable)");
-  app.add_option("-c,--catalog", options.catalogs, "Catalogs: HOST[:PORT],… (default CATALOG_HOST, else localhost:9097)");
-  app.add_option_function<std::string>("-t,--timeout", [&](const std::string& text) {
-    const auto seconds = parse_duration_seconds(text);
-    if (!seconds || *seconds <= 0) throw CLI::ValidationError("-t", "'" + text + "' is not a time; write 60, 60s or 5m");
-    options.timeout = *seconds;
-  }, "Give up after this time (60s)");
+  app.add_option("-p,--output", options.output,
+                 "Print the value of this expression instead of the record (repeatable)");
+  app.add_option("-c,--catalog", options.catalogs,
+                 "Catalogs: HOST[:PORT],… (default CATALOG_HOST, else localhost:9097)");
+  app.add_option_function<std::string>(
+      "-t,--timeout",
+      [&](const std::string& text) {
+        const auto seconds = parse_duration_seconds(text);
+        if (!seconds || *seconds <= 0)
+          throw CLI::ValidationError("-t", "'" + text + "' is not a time; write 60, 60s or 5m");
+        options.timeout = *seconds;
+      },
+      "Give up after this time (60s)");
   app.add_option("-d,--debug", options.debug, "Accepted for old scripts");
   app.add_option("-o,--debug-file", options.debug_file, "Accepted for old scripts");
   app.add_option("-O,--debug-rotate-max", options.rotate, "Accepted for old scripts");

@@ -144,7 +144,8 @@ int run(const CatalogServerOptions& options) {
   boost::asio::io_context io(1);
   auto server = catalog::CatalogServer::make(io, server_options(options));
   if (!server) {
-    return fail(server.error().text + (options.port_file.empty() ? "; choose another port with -p, or -Z FILE for a free one" : ""));
+    return fail(server.error().text +
+                (options.port_file.empty() ? "; choose another port with -p, or -Z FILE for a free one" : ""));
   }
   UpdateLog update_log;
   if (auto opened = update_log.open(options.update_log); !opened) return fail(opened.error().text);

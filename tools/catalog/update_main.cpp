@@ -70,7 +70,8 @@ int run(const std::string& catalogs, const std::string& file) {
   add_machine(record);
   boost::asio::io_context io(1);
   std::string problem;
-  auto publisher = catalog::Publisher::make(io, {.catalogs = catalogs, .on_problem = [&](const std::string& line) { problem = line; }});
+  auto publisher = catalog::Publisher::make(
+      io, {.catalogs = catalogs, .on_problem = [&](const std::string& line) { problem = line; }});
   if (!publisher) return fail(publisher.error().text);
   auto hosts = catalog::catalog_hosts(catalogs);
   (*publisher)->publish(catalog::print(record));
@@ -89,7 +90,8 @@ int main(int argc, char** argv) {
   std::string file;
   std::string debug_file;
   std::vector<std::string> debug;
-  CLI::App app{"Sends one record to the catalogs: the keys of a JSON file, and facts about this machine.", "catalog_update"};
+  CLI::App app{"Sends one record to the catalogs: the keys of a JSON file, and facts about this machine.",
+               "catalog_update"};
   app.add_option("-c,--catalog", catalogs, "Catalogs: HOST[:PORT],… (default CATALOG_HOST, else localhost:9097)");
   app.add_option("-f,--file", file, "A file with one JSON object");
   app.add_option("-d,--debug", debug, "Accepted for old scripts");

@@ -16,8 +16,8 @@ namespace taskmill::tools {
 /// What all kinds need: where they work, whom they tell.
 struct BatchContext {
   boost::asio::io_context& io;
-  aio::Pool& pool;              ///< for submit programs
-  std::string directory;        ///< the scratch directory, absolute
+  aio::Pool& pool;        ///< for submit programs
+  std::string directory;  ///< the scratch directory, absolute
   std::string catalogs;
   std::vector<std::string> files;  ///< names of worker, pwfile and wrapper inputs in the directory
   std::function<void(const std::string&)> log;

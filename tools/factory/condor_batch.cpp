@@ -1,4 +1,6 @@
 // Workers as HTCondor jobs: one description per submission, state learnt from the event log.
+#include <sys/stat.h>
+
 #include <boost/asio/post.hpp>
 #include <fstream>
 #include <map>
@@ -10,28 +12,31 @@
 #include "tools/factory/worker_command.hpp"
 #include "tools/support/tool_log.hpp"
 
-#include <sys/stat.h>
-
 namespace taskmill::tools {
 namespace {
 
 class CondorBatch final : public Batch {
  public:
   explicit CondorBatch(BatchContext context) : context_(std::move(context)) {
-    if (write_file(context_.directory + "/condor.sh", condor_script())) ::chmod((context_.directory + "/condor.sh").c_str(), 0755);
+    if (write_file(context_.directory + "/condor.sh", condor_script()))
+      ::chmod((context_.directory + "/condor.sh").c_str(), 0755);
   }
 
-  void submit(const FactoryConfig& config, const std::vector<std::string>& blocked, std::function<void(Expected<std::string>)> done) override {
+  void submit(const FactoryConfig& config, const std::vector<std::string>& blocked,
+              std::function<void(Expected<std::string>)> done) override {
     // The slot decides what the worker has; its announcement follows the slot.
     auto words = worker_words(config, context_.catalogs, Resources{});
     if (!words) return boost::asio::post(context_.io, [done = std::move(done), error = words.error()] { done(error); });
     const auto resources = condor_resource_words(config.worker.gpus > 0);
     words->insert(words->end(), resources.begin(), resources.end());
-    auto written = write_file(context_.directory + "/condor.submit", condor_description(config, context_.files, *words, blocked));
-    if (!written) return boost::asio::post(context_.io, [done = std::move(done), error = written.error()] { done(error); });
+    auto written =
+        write_file(context_.directory + "/condor.submit", condor_description(config, context_.files, *words, blocked));
+    if (!written)
+      return boost::asio::post(context_.io, [done = std::move(done), error = written.error()] { done(error); });
     run({"condor_submit", "condor.submit"}, [this, done = std::move(done)](const std::string& answer, int status) {
       const auto cluster = status == 0 ? parse_condor_cluster(answer) : std::nullopt;
-      if (!cluster) return done(make_error("condor_submit did not accept the job: " + answer.substr(0, answer.find('\n'))));
+      if (!cluster)
+        return done(make_error("condor_submit did not accept the job: " + answer.substr(0, answer.find('\n'))));
       jobs_[*cluster];
       done(Expected<std::string>(boost::system::in_place_value, *cluster));
     });
@@ -94,7 +99,8 @@ class CondorBatch final : public Batch {
 class DryBatch final : public Batch {
  public:
   explicit DryBatch(BatchContext context) : context_(std::move(context)) {}
-  void submit(const FactoryConfig& config, const std::vector<std::string>&, std::function<void(Expected<std::string>)> done) override {
+  void submit(const FactoryConfig& config, const std::vector<std::string>&,
+              std::function<void(Expected<std::string>)> done) override {
     auto words = worker_words(config, context_.catalogs, config.worker);
     Expected<std::string> result = make_error("");
     if (!words) {
@@ -119,7 +125,9 @@ class DryBatch final : public Batch {
 
 }  // namespace
 
-std::unique_ptr<Batch> make_condor_batch(BatchContext context) { return std::make_unique<CondorBatch>(std::move(context)); }
+std::unique_ptr<Batch> make_condor_batch(BatchContext context) {
+  return std::make_unique<CondorBatch>(std::move(context));
+}
 std::unique_ptr<Batch> make_dry_batch(BatchContext context) { return std::make_unique<DryBatch>(std::move(context)); }
 
 }  // namespace taskmill::tools

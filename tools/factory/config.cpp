@@ -73,8 +73,10 @@ class MemberCutter {
     for (; at_ < text_.size(); ++at_) {
       const char c = text_[at_];
       if (in_string) {
-        if (c == '\\') ++at_;
-        else if (c == '"') in_string = false;
+        if (c == '\\')
+          ++at_;
+        else if (c == '"')
+          in_string = false;
         continue;
       }
       if (c == '"') in_string = true;
@@ -166,19 +168,36 @@ class Applier {
   void flag(const char* key, bool& target) {
     const auto* value = object_.find(key);
     if (value == nullptr) return;
-    if (const auto* boolean = value->as_bool()) target = *boolean;
-    else if (const auto number_given = value->number()) target = *number_given != 0;
-    else complain(key, "0 or 1");
+    if (const auto* boolean = value->as_bool())
+      target = *boolean;
+    else if (const auto number_given = value->number())
+      target = *number_given != 0;
+    else
+      complain(key, "0 or 1");
   }
   FactoryConfig& config_;
   const Value& object_;
 };
 
 bool is_known_key(std::string_view key) {
-  static constexpr std::string_view known[] = {
-      "manager-name", "master-name", "foremen-name", "min-workers", "max-workers", "workers-per-cycle", "tasks-per-worker",
-      "timeout", "factory-timeout", "capacity", "autosize", "cores", "memory", "disk", "gpus", "worker-extra-options",
-      "condor-requirements", "factory-name"};
+  static constexpr std::string_view known[] = {"manager-name",
+                                               "master-name",
+                                               "foremen-name",
+                                               "min-workers",
+                                               "max-workers",
+                                               "workers-per-cycle",
+                                               "tasks-per-worker",
+                                               "timeout",
+                                               "factory-timeout",
+                                               "capacity",
+                                               "autosize",
+                                               "cores",
+                                               "memory",
+                                               "disk",
+                                               "gpus",
+                                               "worker-extra-options",
+                                               "condor-requirements",
+                                               "factory-name"};
   return std::find(std::begin(known), std::end(known), key) != std::end(known);
 }
 
@@ -200,8 +219,10 @@ Expected<bool> check_config(const FactoryConfig& config) {
   if (config.manager_name.empty() && config.host.empty()) {
     return make_error("You must either give a project name with -M, or the host and port of a manager");
   }
-  if (config.min_workers < 0) return make_error("min workers (" + std::to_string(config.min_workers) + ") must not be negative");
-  if (config.max_workers < 1) return make_error("max workers (" + std::to_string(config.max_workers) + ") must be at least 1");
+  if (config.min_workers < 0)
+    return make_error("min workers (" + std::to_string(config.min_workers) + ") must not be negative");
+  if (config.max_workers < 1)
+    return make_error("max workers (" + std::to_string(config.max_workers) + ") must be at least 1");
   if (config.factory_timeout < 0) return make_error("the factory timeout must not be negative");
   if (config.timeout < 1) return make_error("the worker timeout must be at least 1 second");
   if (config.min_workers > config.max_workers) {
@@ -215,7 +236,8 @@ Expected<bool> check_config(const FactoryConfig& config) {
   return true;
 }
 
-Expected<FactoryConfig> apply_config_file(const FactoryConfig& base, const std::string& text, std::vector<std::string>& notes) {
+Expected<FactoryConfig> apply_config_file(const FactoryConfig& base, const std::string& text,
+                                          std::vector<std::string>& notes) {
   auto members = MemberCutter(text).run();
   if (!members) return members.error();
   auto object = evaluate_members(*members);
@@ -235,7 +257,9 @@ Expected<FactoryConfig> apply_config_file(const FactoryConfig& base, const std::
 
 std::string describe_config(const FactoryConfig& config) {
   std::string out;
-  const auto line = [&out](const char* key, const std::string& value) { out += std::string(key) + ": " + value + "\n"; };
+  const auto line = [&out](const char* key, const std::string& value) {
+    out += std::string(key) + ": " + value + "\n";
+  };
   if (!config.manager_name.empty()) line("manager-name", config.manager_name);
   if (!config.foremen_name.empty()) line("foremen-name", config.foremen_name);
   line("max-workers", std::to_string(config.max_workers));

@@ -59,7 +59,8 @@ SizingRules sizing_rules(const FactoryConfig& config);
 Expected<bool> check_config(const FactoryConfig& config);
 
 /// Applies the text of a configuration file. The error names key and remedy. Unknown keys are named in `notes`.
-Expected<FactoryConfig> apply_config_file(const FactoryConfig& base, const std::string& text, std::vector<std::string>& notes);
+Expected<FactoryConfig> apply_config_file(const FactoryConfig& base, const std::string& text,
+                                          std::vector<std::string>& notes);
 
 /// The lines printed after loading.
 std::string describe_config(const FactoryConfig& config);

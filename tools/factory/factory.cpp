@@ -47,8 +47,14 @@ void print(const std::string& text) {
 class Factory {
  public:
   Factory(FactoryConfig config, ToolLog& log)
-      : base_(config), config_(std::move(config)), log_(log), pool_(io_, 1), timer_(io_), signals_(io_, SIGINT, SIGTERM, SIGQUIT),
-        parent_(::getppid()), port_(-1 - ::getpid() % 65535) {}
+      : base_(config),
+        config_(std::move(config)),
+        log_(log),
+        pool_(io_, 1),
+        timer_(io_),
+        signals_(io_, SIGINT, SIGTERM, SIGQUIT),
+        parent_(::getppid()),
+        port_(-1 - ::getpid() % 65535) {}
 
   int run() {
     if (auto prepared = prepare(); !prepared) return fail(prepared.error().text);
@@ -63,7 +69,8 @@ class Factory {
  private:
   Expected<bool> prepare() {
     if (auto loaded = load_config_file(true); !loaded) {
-      return make_error("There were errors in the configuration file: " + config_.config_file + ": " + loaded.error().text);
+      return make_error("There were errors in the configuration file: " + config_.config_file + ": " +
+                        loaded.error().text);
     }
     if (!config_.password_file.empty()) {
       auto password = read_password_file(config_.password_file);
@@ -98,17 +105,25 @@ class Factory {
     const auto& type = config_.batch_type;
     BatchContext context{io_, pool_, scratch_->path(), catalog::hosts_text(hosts_), scratch_->files(), log};
     std::string why;
-    if (type == "local") batch_ = make_local_batch(std::move(context));
-    else if (type == "condor") batch_ = make_condor_batch(std::move(context));
-    else if (type == "dryrun") batch_ = make_dry_batch(std::move(context));
-    else batch_ = make_queue_batch(std::move(context), type, why);
+    if (type == "local")
+      batch_ = make_local_batch(std::move(context));
+    else if (type == "condor")
+      batch_ = make_condor_batch(std::move(context));
+    else if (type == "dryrun")
+      batch_ = make_dry_batch(std::move(context));
+    else
+      batch_ = make_queue_batch(std::move(context), type, why);
     if (batch_) {
       if (type == "dryrun") scratch_->keep();
       return true;
     }
     if (!why.empty()) return make_error(why);
-    static const std::set<std::string> elsewhere = {"wq", "vine", "amazon", "k8s", "flux", "mpi", "chirp", "lambda", "mesos", "amazon-batch"};
-    if (elsewhere.count(type) > 0) return make_error("batch type '" + type + "' is not served by this factory; use local, condor, slurm, pbs, torque, uge, moab, lsf, cluster or dryrun");
+    static const std::set<std::string> elsewhere = {"wq",  "vine",  "amazon", "k8s",   "flux",
+                                                    "mpi", "chirp", "lambda", "mesos", "amazon-batch"};
+    if (elsewhere.count(type) > 0)
+      return make_error(
+          "batch type '" + type +
+          "' is not served by this factory; use local, condor, slurm, pbs, torque, uge, moab, lsf, cluster or dryrun");
     return make_error("unknown batch queue type: " + type);
   }
 
@@ -118,7 +133,8 @@ class Factory {
     if (config_.config_file.empty()) return true;
     struct stat info {};
     if (::stat(config_.config_file.c_str(), &info) != 0) return make_error("cannot be read");
-    const auto stamp = std::array<std::int64_t, 4>{info.st_mtim.tv_sec, info.st_mtim.tv_nsec, info.st_size, static_cast<std::int64_t>(info.st_ino)};
+    const auto stamp = std::array<std::int64_t, 4>{info.st_mtim.tv_sec, info.st_mtim.tv_nsec, info.st_size,
+                                                   static_cast<std::int64_t>(info.st_ino)};
     if (!first && stamp == config_stamp_) return true;
     config_stamp_ = stamp;
     constexpr std::size_t largest = 1U << 20;
@@ -175,8 +191,10 @@ class Factory {
     query.expression = R"((type=="wq_master") or (type=="wq_manager"))";
     query.timeout = std::chrono::seconds(std::min<std::int64_t>(60, std::max<std::int64_t>(5, config_.cycle)));
     query_ = catalog::Query::start(io_, std::move(query), [this](Expected<catalog::QueryAnswer> answer) {
-      if (!answer) log_.notice(answer.error().text);
-      else records_ = std::move(answer->records);
+      if (!answer)
+        log_.notice(answer.error().text);
+      else
+        records_ = std::move(answer->records);
       boost::asio::post(io_, [this] { on_records(); });
     });
   }
@@ -190,7 +208,8 @@ class Factory {
     if (!config_.foremen_name.empty()) select(config_.foremen_name, foremen_, true);
     const auto now = aio::steady_now();
     if (!managers_.empty()) last_seen_ = now;
-    if (config_.factory_timeout > 0 && managers_.empty() && now - last_seen_ > std::chrono::seconds(config_.factory_timeout)) {
+    if (config_.factory_timeout > 0 && managers_.empty() &&
+        now - last_seen_ > std::chrono::seconds(config_.factory_timeout)) {
       return stop("There have been no managers for longer then the factory timeout, exiting");
     }
     batch_->refresh([this] {
@@ -211,8 +230,9 @@ class Factory {
       if (foremen && !is_foreman) continue;
       auto demand = read_demand(record);
       if (!demand.speaks_our_protocol) {
-        log_.notice("WARNING: skipping manager " + demand.project + " (" + demand.name + ":" + std::to_string(demand.port) +
-                    ") with protocol version " + std::to_string(demand.protocol) + " that is not compatible with this factory");
+        log_.notice("WARNING: skipping manager " + demand.project + " (" + demand.name + ":" +
+                    std::to_string(demand.port) + ") with protocol version " + std::to_string(demand.protocol) +
+                    " that is not compatible with this factory");
       }
       into.push_back(std::move(demand));
       shown_.push_back(record);
@@ -220,7 +240,8 @@ class Factory {
   }
 
   void act() {
-    const auto decision = decide(managers_, foremen_, !config_.foremen_name.empty(), batch_->alive(), sizing_rules(config_));
+    const auto decision =
+        decide(managers_, foremen_, !config_.foremen_name.empty(), batch_->alive(), sizing_rules(config_));
     publish(decision);
     print_cycle(decision);
     submit(decision.requested);
@@ -253,7 +274,8 @@ class Factory {
     catalog::Array list;
     for (std::size_t i = from; i < from + count; ++i) {
       Value entry{catalog::Object{}};
-      for (const auto* key : {"project", "name", "port", "tasks_waiting", "tasks_running", "tasks_complete", "workers"}) {
+      for (const auto* key :
+           {"project", "name", "port", "tasks_waiting", "tasks_running", "tasks_complete", "workers"}) {
         if (const auto* value = shown_[i].find(key)) entry.set(key, *value);
       }
       list.push_back(std::move(entry));
@@ -268,8 +290,9 @@ class Factory {
     std::array<char, 32> stamp{};
     std::strftime(stamp.data(), stamp.size(), "%Y/%m/%d %H:%M:%S", &parts);
     const auto number = [](std::int64_t value) { return std::to_string(std::max<std::int64_t>(0, value)); };
-    std::string text = std::string(stamp.data()) + ": |submitted: " + number(batch_->alive()) + " |needed: " + number(decision.needed) +
-                       " |waiting connection: " + number(decision.waiting) + " |requested: " + number(decision.requested) + " \n";
+    std::string text = std::string(stamp.data()) + ": |submitted: " + number(batch_->alive()) +
+                       " |needed: " + number(decision.needed) + " |waiting connection: " + number(decision.waiting) +
+                       " |requested: " + number(decision.requested) + " \n";
     const Table table(queue_columns(), choose_columns(std::getenv("COLUMNS"), 0));
     text += table.header();
     for (const auto& record : shown_) text += table.row(record);
@@ -281,7 +304,8 @@ class Factory {
     if (left <= 0) return wait();
     std::vector<std::string> blocked;
     for (const auto* list : {&managers_, &foremen_}) {
-      for (const auto& manager : *list) blocked.insert(blocked.end(), manager.blocked_hosts.begin(), manager.blocked_hosts.end());
+      for (const auto& manager : *list)
+        blocked.insert(blocked.end(), manager.blocked_hosts.begin(), manager.blocked_hosts.end());
     }
     ++submitting_;
     batch_->submit(config_, blocked, [this, left](const Expected<std::string>& id) {

@@ -33,7 +33,8 @@ class LocalBatch final : public Batch {
     watch_children();
   }
 
-  void submit(const FactoryConfig& config, const std::vector<std::string>&, std::function<void(Expected<std::string>)> done) override {
+  void submit(const FactoryConfig& config, const std::vector<std::string>&,
+              std::function<void(Expected<std::string>)> done) override {
     boost::asio::post(context_.io, [done = std::move(done), result = start(config)] { done(result); });
   }
 
@@ -150,7 +151,9 @@ class LocalBatch final : public Batch {
 
 }  // namespace
 
-std::unique_ptr<Batch> make_local_batch(BatchContext context) { return std::make_unique<LocalBatch>(std::move(context)); }
+std::unique_ptr<Batch> make_local_batch(BatchContext context) {
+  return std::make_unique<LocalBatch>(std::move(context));
+}
 
 int become_worker(int argc, char** argv) {
   constexpr int first_word = 3;
@@ -159,7 +162,8 @@ int become_worker(int argc, char** argv) {
   const auto parent = parse_int(argv[2]);
   if (!parent || ::getppid() != *parent) return 127;  // the factory died before the kernel could be asked
   ::execvp(argv[first_word], argv + first_word);
-  const std::string text = std::string("work_queue_factory: cannot start ") + argv[first_word] + ": " + std::strerror(errno) + "\n";
+  const std::string text =
+      std::string("work_queue_factory: cannot start ") + argv[first_word] + ": " + std::strerror(errno) + "\n";
   if (::write(STDERR_FILENO, text.data(), text.size()) < 0) return 126;
   return 127;
 }

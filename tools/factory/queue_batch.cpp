@@ -1,6 +1,10 @@
 // Workers as jobs of slurm, pbs, torque, uge, moab, lsf or a site's own cluster, on a file system shared with the
 // execution hosts. Jobs report through status files; one that has not started is looked up in the queue now and then,
 // so that a job cancelled while pending does not count for ever (D8).
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <boost/asio/post.hpp>
 #include <cstdlib>
 #include <ctime>
@@ -14,10 +18,6 @@
 #include "tools/factory/submit_plan.hpp"
 #include "tools/factory/worker_command.hpp"
 #include "tools/support/tool_log.hpp"
-
-#include <sys/stat.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 namespace taskmill::tools {
 namespace {
@@ -39,7 +39,8 @@ class QueueBatch final : public Batch {
  public:
   QueueBatch(BatchContext context, QueueSystem system) : context_(std::move(context)), system_(std::move(system)) {}
 
-  void submit(const FactoryConfig& config, const std::vector<std::string>&, std::function<void(Expected<std::string>)> done) override {
+  void submit(const FactoryConfig& config, const std::vector<std::string>&,
+              std::function<void(Expected<std::string>)> done) override {
     const auto resources = job_resources(config.worker);
     auto words = worker_words(config, context_.catalogs, resources);
     auto options = split_words(config.batch_options);
@@ -67,11 +68,13 @@ class QueueBatch final : public Batch {
     std::string suspect;
     for (auto it = jobs_.begin(); it != jobs_.end();) {
       const auto here = it++;
-      const auto status = parse_status_file(slurp(context_.directory + "/" + here->second.script + ".status." + here->first));
+      const auto status =
+          parse_status_file(slurp(context_.directory + "/" + here->second.script + ".status." + here->first));
       if (status.stopped || (status.started && now - status.last_sign > silence)) {
         if (!status.stopped) context_.log("job " + here->first + " gives no sign of life; counted as ended");
         forget(here);
-      } else if (!status.started && now - std::max(here->second.submitted, here->second.asked) > silence && suspect.empty()) {
+      } else if (!status.started && now - std::max(here->second.submitted, here->second.asked) > silence &&
+                 suspect.empty()) {
         suspect = here->first;
       }
     }
@@ -82,7 +85,8 @@ class QueueBatch final : public Batch {
     run(argv, [this, suspect, done = std::move(done)](const std::string& answer, int status) {
       const auto it = jobs_.find(suspect);
       constexpr int not_installed = 127;
-      if (it != jobs_.end() && status != not_installed && (status != 0 || answer.find_first_not_of(" \n") == std::string::npos)) {
+      if (it != jobs_.end() && status != not_installed &&
+          (status != 0 || answer.find_first_not_of(" \n") == std::string::npos)) {
         context_.log("job " + suspect + " left the queue without starting");
         forget(it);
       }
@@ -154,7 +158,9 @@ std::unique_ptr<Batch> make_queue_batch(BatchContext context, const std::string&
   auto system = queue_system(type, &environment_text);
   if (!system) return nullptr;
   if (system->submit.empty() || system->remove.empty() || system->name.empty()) {
-    why = "batch type 'cluster' needs BATCH_QUEUE_CLUSTER_NAME, BATCH_QUEUE_CLUSTER_SUBMIT_COMMAND and BATCH_QUEUE_CLUSTER_REMOVE_COMMAND in the environment";
+    why =
+        "batch type 'cluster' needs BATCH_QUEUE_CLUSTER_NAME, BATCH_QUEUE_CLUSTER_SUBMIT_COMMAND and "
+        "BATCH_QUEUE_CLUSTER_REMOVE_COMMAND in the environment";
     return nullptr;
   }
   return std::make_unique<QueueBatch>(std::move(context), std::move(*system));

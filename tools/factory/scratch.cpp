@@ -23,7 +23,8 @@ std::string in_path(const std::string& name) {
   for (const auto directory : split(path != nullptr ? path : "", ':')) {
     const auto candidate = std::string(directory.empty() ? "." : directory) + "/" + name;
     struct stat info {};
-    if (::access(candidate.c_str(), X_OK) == 0 && ::stat(candidate.c_str(), &info) == 0 && S_ISREG(info.st_mode)) return candidate;
+    if (::access(candidate.c_str(), X_OK) == 0 && ::stat(candidate.c_str(), &info) == 0 && S_ISREG(info.st_mode))
+      return candidate;
   }
   return {};
 }
@@ -40,7 +41,8 @@ std::string sibling(const std::string& name) {
 std::string default_directory(const FactoryConfig& config) {
   // Batch systems need a directory that the execution hosts can see; local workers do not.
   const char* temporary = std::getenv("TMPDIR");
-  const std::string parent = config.batch_type == "local" ? (temporary != nullptr && *temporary != '\0' ? temporary : "/tmp") : ".";
+  const std::string parent =
+      config.batch_type == "local" ? (temporary != nullptr && *temporary != '\0' ? temporary : "/tmp") : ".";
   return parent + "/wq-factory-" + std::to_string(::getuid()) + "-" + std::to_string(::getpid());
 }
 
@@ -79,13 +81,17 @@ Expected<bool> Scratch::add(const std::string& from, const std::string& name, bo
 Expected<std::unique_ptr<Scratch>> Scratch::make(const FactoryConfig& config) {
   std::unique_ptr<Scratch> scratch(new Scratch);
   const auto wanted = config.scratch_dir.empty() ? default_directory(config) : config.scratch_dir;
-  if (::mkdir(wanted.c_str(), 0700) == 0) scratch->own_directory_ = true;
-  else if (errno != EEXIST) return make_error("cannot create the scratch directory " + wanted + ": " + std::strerror(errno));
+  if (::mkdir(wanted.c_str(), 0700) == 0)
+    scratch->own_directory_ = true;
+  else if (errno != EEXIST)
+    return make_error("cannot create the scratch directory " + wanted + ": " + std::strerror(errno));
   std::error_code error;
   scratch->path_ = fs::canonical(wanted, error).string();
   struct stat info {};
-  if (error || ::stat(scratch->path_.c_str(), &info) != 0) return make_error("cannot use the scratch directory " + wanted);
-  if (info.st_uid != ::getuid()) return make_error("the scratch directory " + wanted + " belongs to somebody else; give another with -S");
+  if (error || ::stat(scratch->path_.c_str(), &info) != 0)
+    return make_error("cannot use the scratch directory " + wanted);
+  if (info.st_uid != ::getuid())
+    return make_error("the scratch directory " + wanted + " belongs to somebody else; give another with -S");
   ::chmod(scratch->path_.c_str(), 0700);
   if (auto locked = scratch->lock(); !locked) {
     scratch->own_directory_ = false;
@@ -95,7 +101,8 @@ Expected<std::unique_ptr<Scratch>> Scratch::make(const FactoryConfig& config) {
   if (worker.empty()) worker = sibling("work_queue_worker");
   if (worker.empty()) worker = in_path("work_queue_worker");
   if (worker.empty()) return make_error("please add work_queue_worker to your PATH, or name it with --worker-binary");
-  if (::access(worker.c_str(), X_OK) != 0) return make_error("the worker " + worker + " cannot be executed: " + std::strerror(errno));
+  if (::access(worker.c_str(), X_OK) != 0)
+    return make_error("the worker " + worker + " cannot be executed: " + std::strerror(errno));
   if (auto added = scratch->add(worker, "work_queue_worker", false); !added) return added.error();
   if (!config.password_file.empty()) {
     if (auto added = scratch->add(config.password_file, "pwfile", true); !added) return added.error();

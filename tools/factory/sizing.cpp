@@ -42,19 +42,22 @@ ManagerDemand read_demand(const catalog::Value& record) {
   demand.speaks_our_protocol = demand.protocol == 9 || demand.protocol == 11;
   if (const auto* list = record.find("protocols"); list != nullptr && list->as_array() != nullptr) {
     for (const auto& version : *list->as_array()) {
-      demand.speaks_our_protocol = demand.speaks_our_protocol || version == catalog::Value(9) || version == catalog::Value(11);
+      demand.speaks_our_protocol =
+          demand.speaks_our_protocol || version == catalog::Value(9) || version == catalog::Value(11);
     }
   }
   const auto count = [&](const char* key) { return clean(record.integer(key)); };
   demand.workers = count("workers");
   demand.tasks_waiting = count("tasks_waiting");
   demand.tasks_left = count("tasks_left");
-  demand.tasks_on_workers = record.find("tasks_on_workers") != nullptr ? count("tasks_on_workers") : count("tasks_running");
+  demand.tasks_on_workers =
+      record.find("tasks_on_workers") != nullptr ? count("tasks_on_workers") : count("tasks_running");
   demand.capacity_tasks = count("capacity_tasks");
   demand.capacity_weighted = count("capacity_weighted");
-  demand.capacity = {static_cast<double>(count("capacity_cores")), count("capacity_memory"), count("capacity_disk"), count("capacity_gpus")};
-  demand.total = {static_cast<double>(count("tasks_total_cores")), count("tasks_total_memory"), count("tasks_total_disk"),
-                  count("tasks_total_gpus")};
+  demand.capacity = {static_cast<double>(count("capacity_cores")), count("capacity_memory"), count("capacity_disk"),
+                     count("capacity_gpus")};
+  demand.total = {static_cast<double>(count("tasks_total_cores")), count("tasks_total_memory"),
+                  count("tasks_total_disk"), count("tasks_total_gpus")};
   const auto* blocked = record.find("workers_blocked");
   if (blocked != nullptr && blocked->as_array() != nullptr) {
     for (const auto& host : *blocked->as_array()) {
@@ -70,7 +73,8 @@ ManagerDemand read_demand(const catalog::Value& record) {
 std::int64_t workers_for(const ManagerDemand& manager, const SizingRules& rules, bool count_running) {
   if (!manager.speaks_our_protocol) return 0;
   const auto cores = static_cast<std::int64_t>(rules.worker.cores);
-  const std::int64_t per_worker = rules.tasks_per_worker > 0 ? rules.tasks_per_worker : std::max<std::int64_t>(1, cores);
+  const std::int64_t per_worker =
+      rules.tasks_per_worker > 0 ? rules.tasks_per_worker : std::max<std::int64_t>(1, cores);
   std::int64_t need = manager.tasks_waiting + manager.tasks_left + (count_running ? manager.tasks_on_workers : 0);
   need = ceil_div(need, per_worker);
   for_each_resource(manager.total, rules.worker, [&](std::int64_t workers) { need = std::max(need, workers); });

@@ -44,7 +44,7 @@ struct SizingRules {
 std::int64_t workers_for(const ManagerDemand& manager, const SizingRules& rules, bool count_running);
 
 struct Decision {
-  std::int64_t needed = 0;     ///< after the limits
+  std::int64_t needed = 0;  ///< after the limits
   std::int64_t connected = 0;
   std::int64_t waiting = 0;    ///< started by us and not connected yet
   std::int64_t requested = 0;  ///< to start now

@@ -25,18 +25,32 @@ std::int64_t cores_of(const Resources& job) { return std::max<std::int64_t>(1, s
 
 std::optional<QueueSystem> queue_system(std::string_view type, const std::string& (*get)(const char* name)) {
   if (type == "slurm") {
-    return QueueSystem{"slurm", "sbatch", "scancel", {"squeue", "-h", "-o", "%T", "-j"}, {"-D", ".", "-e", "/dev/null", "--export=ALL"}, "-J", false};
+    return QueueSystem{"slurm",
+                       "sbatch",
+                       "scancel",
+                       {"squeue", "-h", "-o", "%T", "-j"},
+                       {"-D", ".", "-e", "/dev/null", "--export=ALL"},
+                       "-J",
+                       false};
   }
   if (type == "pbs" || type == "torque") {
     return QueueSystem{std::string(type), "qsub", "qdel", {"qstat"}, {"-j", "oe", "-V"}, "-N", true};
   }
-  if (type == "uge" || type == "sge") return QueueSystem{"uge", "qsub", "qdel", {"qstat", "-j"}, {"-cwd", "-j", "y", "-V"}, "-N", false};
-  if (type == "moab") return QueueSystem{"moab", "msub", "mdel", {"checkjob"}, {"-d", ".", "-j", "oe", "-V"}, "-N", false};
-  if (type == "lsf") return QueueSystem{"lsf", "bsub", "bkill", {"bjobs"}, {"-e", "/dev/null", "-env", "all"}, "-J", true};
+  if (type == "uge" || type == "sge")
+    return QueueSystem{"uge", "qsub", "qdel", {"qstat", "-j"}, {"-cwd", "-j", "y", "-V"}, "-N", false};
+  if (type == "moab")
+    return QueueSystem{"moab", "msub", "mdel", {"checkjob"}, {"-d", ".", "-j", "oe", "-V"}, "-N", false};
+  if (type == "lsf")
+    return QueueSystem{"lsf", "bsub", "bkill", {"bjobs"}, {"-e", "/dev/null", "-env", "all"}, "-J", true};
   if (type == "cluster") {
     auto options = split_words(get("BATCH_QUEUE_CLUSTER_SUBMIT_OPTIONS"));
-    return QueueSystem{get("BATCH_QUEUE_CLUSTER_NAME"), get("BATCH_QUEUE_CLUSTER_SUBMIT_COMMAND"), get("BATCH_QUEUE_CLUSTER_REMOVE_COMMAND"),
-                       {}, options ? *options : std::vector<std::string>{}, get("BATCH_QUEUE_CLUSTER_SUBMIT_JOBNAME_VAR"), true};
+    return QueueSystem{get("BATCH_QUEUE_CLUSTER_NAME"),
+                       get("BATCH_QUEUE_CLUSTER_SUBMIT_COMMAND"),
+                       get("BATCH_QUEUE_CLUSTER_REMOVE_COMMAND"),
+                       {},
+                       options ? *options : std::vector<std::string>{},
+                       get("BATCH_QUEUE_CLUSTER_SUBMIT_JOBNAME_VAR"),
+                       true};
   }
   return std::nullopt;
 }
@@ -90,7 +104,8 @@ std::string job_script(const QueueSystem& system, const std::string& directory, 
   if (system.change_directory) text += "cd " + shell_quote(directory) + " || exit 1\n";
   for (const auto& pair : environment) {
     const auto equals = pair.find('=');
-    text += pair.substr(0, equals) + "=" + shell_quote(pair.substr(equals + 1)) + "\nexport " + pair.substr(0, equals) + "\n";
+    text += pair.substr(0, equals) + "=" + shell_quote(pair.substr(equals + 1)) + "\nexport " + pair.substr(0, equals) +
+            "\n";
   }
   text += "status=" + shell_quote(script_name + ".status.") + "$id\n";
   text += "echo \"start $(date +%s)\" > \"$status\"\n";
@@ -114,7 +129,8 @@ std::optional<std::string> parse_job_id(std::string_view answer) {
     // "1234", "1234.server", "Moab.1234" is not accepted: what removes a job must be an id we know.
     if (!line.empty() && line.front() >= '0' && line.front() <= '9') {
       const auto id = line.substr(0, line.find_first_of(" \t"));
-      if (id.find_first_not_of("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-_[]") == std::string_view::npos) {
+      if (id.find_first_not_of("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-_[]") ==
+          std::string_view::npos) {
         return std::string(id);
       }
     }
@@ -151,9 +167,12 @@ std::string condor_arguments(const std::vector<std::string>& words) {
     if (!out.empty()) out += ' ';
     std::string quoted = "'";
     for (const char c : word) {
-      if (c == '\'') quoted += "''";
-      else if (c == '"') quoted += "\"\"";
-      else quoted += c;
+      if (c == '\'')
+        quoted += "''";
+      else if (c == '"')
+        quoted += "\"\"";
+      else
+        quoted += c;
     }
     out += quoted + "'";
   }
@@ -172,7 +191,8 @@ std::string request(const char* resource, std::int64_t amount, const char* slot,
 std::string condor_script() { return "#!/bin/sh\nexec \"$@\"\n"; }
 
 std::vector<std::string> condor_resource_words(bool gpus) {
-  std::vector<std::string> words = {"--cores=$$([TARGET.Cpus])", "--memory=$$([TARGET.Memory])", "--disk=$$([TARGET.Disk/1024])"};
+  std::vector<std::string> words = {"--cores=$$([TARGET.Cpus])", "--memory=$$([TARGET.Memory])",
+                                    "--disk=$$([TARGET.Disk/1024])"};
   if (gpus) words.emplace_back("--gpus=$$([TARGET.GPUs])");
   return words;
 }
@@ -183,7 +203,9 @@ std::string condor_description(const FactoryConfig& config, const std::vector<st
   std::string files;
   for (const auto& file : input_files) files += (files.empty() ? "" : ",") + file;
   if (!files.empty()) text += "transfer_input_files = " + files + "\n";
-  text += "should_transfer_files = yes\nwhen_to_transfer_output = on_exit\nnotification = never\ntransfer_executable = true\n";
+  text +=
+      "should_transfer_files = yes\nwhen_to_transfer_output = on_exit\nnotification = never\ntransfer_executable = "
+      "true\n";
   text += "keep_claim_idle = 30\nlog = condor.logfile\n+JobMaxSuspendTime = 0\n";
   std::string requirements = config.condor_requirements.empty() ? "" : "(" + config.condor_requirements + ")";
   for (const auto& host : blocked_hosts) {
@@ -197,9 +219,12 @@ std::string condor_description(const FactoryConfig& config, const std::vector<st
     std::string quoted;
     const auto equals = pair.find('=');
     for (const char c : pair.substr(equals + 1)) {
-      if (c == '\'') quoted += "''";
-      else if (c == '"') quoted += "\"\"";
-      else quoted += c;
+      if (c == '\'')
+        quoted += "''";
+      else if (c == '"')
+        quoted += "\"\"";
+      else
+        quoted += c;
     }
     environment += (environment.empty() ? "" : " ") + pair.substr(0, equals) + "='" + quoted + "'";
   }
@@ -236,11 +261,20 @@ std::optional<CondorEvent> parse_condor_line(std::string_view line) {
   event.cluster = all_digits(line.substr(5));
   if (event.cluster.empty()) return std::nullopt;
   switch (*code) {
-    case 0: event.kind = CondorEvent::Kind::submitted; break;
-    case 1: event.kind = CondorEvent::Kind::started; break;
-    case 5: event.kind = CondorEvent::Kind::ended; break;
-    case 9: event.kind = CondorEvent::Kind::removed; break;
-    default: break;
+    case 0:
+      event.kind = CondorEvent::Kind::submitted;
+      break;
+    case 1:
+      event.kind = CondorEvent::Kind::started;
+      break;
+    case 5:
+      event.kind = CondorEvent::Kind::ended;
+      break;
+    case 9:
+      event.kind = CondorEvent::Kind::removed;
+      break;
+    default:
+      break;
   }
   // The log writes ids with leading zeros.
   event.cluster.erase(0, std::min(event.cluster.find_first_not_of('0'), event.cluster.size() - 1));

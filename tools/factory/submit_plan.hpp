@@ -16,12 +16,12 @@ namespace taskmill::tools {
 /// One family of queueing systems that work alike: sbatch, qsub, …
 struct QueueSystem {
   std::string name;
-  std::string submit;                    ///< "sbatch"
-  std::string remove;                    ///< "scancel"
-  std::vector<std::string> probe;        ///< asks about one job, its id is appended; empty: cannot be asked
-  std::vector<std::string> options;      ///< always given to submit
-  std::string name_flag;                 ///< "-J"
-  bool change_directory = false;         ///< the job does not start in the directory of submission
+  std::string submit;                ///< "sbatch"
+  std::string remove;                ///< "scancel"
+  std::vector<std::string> probe;    ///< asks about one job, its id is appended; empty: cannot be asked
+  std::vector<std::string> options;  ///< always given to submit
+  std::string name_flag;             ///< "-J"
+  bool change_directory = false;     ///< the job does not start in the directory of submission
 };
 /// slurm, pbs, torque, uge (sge), moab, lsf, cluster. For `cluster` the environment is looked up through `get`.
 std::optional<QueueSystem> queue_system(std::string_view type, const std::string& (*get)(const char* name));

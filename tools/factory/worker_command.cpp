@@ -14,9 +14,12 @@ Expected<std::vector<std::string>> split_words(const std::string& text) {
   for (std::size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
     if (quote != '\0') {
-      if (c == quote) quote = '\0';
-      else if (c == '\\' && quote == '"' && i + 1 < text.size() && (text[i + 1] == '"' || text[i + 1] == '\\')) word += text[++i];
-      else word += c;
+      if (c == quote)
+        quote = '\0';
+      else if (c == '\\' && quote == '"' && i + 1 < text.size() && (text[i + 1] == '"' || text[i + 1] == '\\'))
+        word += text[++i];
+      else
+        word += c;
     } else if (c == '\'' || c == '"') {
       quote = c;
       open = true;
@@ -24,8 +27,10 @@ Expected<std::vector<std::string>> split_words(const std::string& text) {
       if (open) words.push_back(std::exchange(word, {}));
       open = false;
     } else {
-      if (c == '\\' && i + 1 < text.size()) word += text[++i];
-      else word += c;
+      if (c == '\\' && i + 1 < text.size())
+        word += text[++i];
+      else
+        word += c;
       open = true;
     }
   }
@@ -35,8 +40,7 @@ Expected<std::vector<std::string>> split_words(const std::string& text) {
 }
 
 std::string quote_words(const std::vector<std::string>& words) {
-  static constexpr std::string_view plain =
-      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=./:,@%^";
+  static constexpr std::string_view plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=./:,@%^";
   std::string out;
   for (const auto& word : words) {
     if (!out.empty()) out += ' ';
@@ -60,7 +64,8 @@ void add_resources(std::vector<std::string>& words, const Resources& resources) 
 
 }  // namespace
 
-Expected<std::vector<std::string>> worker_words(const FactoryConfig& config, const std::string& catalogs, const Resources& resources) {
+Expected<std::vector<std::string>> worker_words(const FactoryConfig& config, const std::string& catalogs,
+                                                const Resources& resources) {
   std::vector<std::string> words;
   // The wrapper given last is the outermost.
   for (auto it = config.wrappers.rbegin(); it != config.wrappers.rend(); ++it) {

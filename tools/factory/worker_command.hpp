@@ -17,6 +17,7 @@ std::string quote_words(const std::vector<std::string>& words);
 
 /// `catalogs`: for -C. `resources` as they are to be announced (may differ from the config: what the batch system was
 /// asked for); values below 0 are left out.
-Expected<std::vector<std::string>> worker_words(const FactoryConfig& config, const std::string& catalogs, const Resources& resources);
+Expected<std::vector<std::string>> worker_words(const FactoryConfig& config, const std::string& catalogs,
+                                                const Resources& resources);
 
 }  // namespace taskmill::tools

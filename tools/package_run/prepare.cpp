@@ -266,8 +266,10 @@ Expected<Prepared> prepare_temporary(const Options& options, const std::string& 
   if (done) done = target.unpack();
   if (done) {
     auto activation = target.activation();
-    if (activation) prepared.activation = std::move(*activation);
-    else done = activation.error();
+    if (activation)
+      prepared.activation = std::move(*activation);
+    else
+      done = activation.error();
   }
   prepared.lock = target.take_lock();
   if (!done) {

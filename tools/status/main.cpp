@@ -44,23 +44,34 @@ int fail(const std::string& text) {
 
 std::vector<Column> columns_of(Mode mode) {
   switch (mode) {
-    case Mode::tasks: return task_columns();
-    case Mode::workers: return worker_columns();
-    case Mode::categories: return category_columns();
-    case Mode::resources: return resource_columns();
-    case Mode::capacity: return capacity_columns();
-    case Mode::queue: break;
+    case Mode::tasks:
+      return task_columns();
+    case Mode::workers:
+      return worker_columns();
+    case Mode::categories:
+      return category_columns();
+    case Mode::resources:
+      return resource_columns();
+    case Mode::capacity:
+      return capacity_columns();
+    case Mode::queue:
+      break;
   }
   return queue_columns();
 }
 
 const char* request_of(Mode mode) {
   switch (mode) {
-    case Mode::tasks: return "task_status";
-    case Mode::workers: return "worker_status";
-    case Mode::categories: return "wable_status";
-    case Mode::resources: return "resources_status";
-    default: return "queue_status";
+    case Mode::tasks:
+      return "task_status";
+    case Mode::workers:
+      return "worker_status";
+    case Mode::categories:
+      return "wable_status";
+    case Mode::resources:
+      return "resources_status";
+    default:
+      return "queue_status";
   }
 }
 
@@ -96,8 +107,10 @@ int ask_manager(const Options& options) {
   bool first = true;
   std::string problem;
   const auto begin = [&] {
-    if (std::exchange(first, false)) print(options.verbose ? "[" : table.header());
-    else if (options.verbose) print(",");
+    if (std::exchange(first, false))
+      print(options.verbose ? "[" : table.header());
+    else if (options.verbose)
+      print(",");
   };
   const auto element = [&](std::string_view text) {
     if (!window.take()) return window.more();
@@ -114,7 +127,8 @@ int ask_manager(const Options& options) {
   };
   boost::asio::io_context io(1);
   Expected<bool> result = make_error("no answer");
-  const auto client = StatusClient::start(io, std::move(request), element, [&](Expected<bool> outcome) { result = std::move(outcome); });
+  const auto client = StatusClient::start(io, std::move(request), element,
+                                          [&](Expected<bool> outcome) { result = std::move(outcome); });
   io.run();
   if (!result) return fail(result.error().text);
   if (!problem.empty()) return fail(problem);
@@ -131,8 +145,10 @@ int print_records(const Options& options, std::vector<Value> records) {
   print(options.verbose ? "[\n" : table.header());
   for (const auto& record : records) {
     if (!window.take()) continue;
-    if (options.verbose) print((std::exchange(first, false) ? "" : ",\n") + catalog::print(record));
-    else print(table.row(record));
+    if (options.verbose)
+      print((std::exchange(first, false) ? "" : ",\n") + catalog::print(record));
+    else
+      print(table.row(record));
   }
   if (options.verbose) print("\n]\n");
   return 0;
@@ -161,7 +177,8 @@ int ask_catalog(const Options& options) {
   Expected<catalog::QueryAnswer> answer = make_error("no answer");
   const auto running = catalog::Query::start(io, std::move(query), [&](auto result) { answer = std::move(result); });
   io.run();
-  if (!answer) return fail("failed to query catalog server " + catalog::hosts_text(*hosts) + ": " + answer.error().text);
+  if (!answer)
+    return fail("failed to query catalog server " + catalog::hosts_text(*hosts) + ": " + answer.error().text);
   std::erase_if(answer->records, [&](const Value& record) {
     const auto type = record.text("type");
     if (type != "wq_master" && type != "wq_manager") return true;
@@ -175,7 +192,8 @@ int ask_catalog(const Options& options) {
 // -1: go on.
 int parse(int argc, char** argv, Options& options) {
   CLI::App app{
-      "Shows what managers are doing. With a manager and port it asks that manager; otherwise it asks the catalog for all\n"
+      "Shows what managers are doing. With a manager and port it asks that manager; otherwise it asks the catalog for "
+      "all\n"
       "managers. Examples:\n"
       "  work_queue_status                           all managers in the catalog\n"
       "  work_queue_status -W -P password.txt HOST 9123    the workers of one manager\n"
@@ -184,24 +202,33 @@ int parse(int argc, char** argv, Options& options) {
   app.add_flag("-Q,--statistics", options.statistics, "One line per manager (default)");
   app.add_flag("-T,--tasks", options.tasks, "Tasks of the given manager");
   app.add_flag("-W,--workers", options.workers, "Workers of the given manager");
-  app.add_flag("-A,--able-workers", options.categories, "Categories of the given manager and the workers that can run them");
+  app.add_flag("-A,--able-workers", options.categories,
+               "Categories of the given manager and the workers that can run them");
   app.add_flag("-R,--resources", options.resources, "Resources of all managers");
   app.add_flag("--capacity", options.capacity, "Capacities of all managers");
-  app.add_option("-M,--project-name", options.project, "Only managers whose whole name matches this regular expression");
-  app.add_option("--where", options.where, "Only managers for which this expression is true, e.g. 'tasks_waiting > 10'");
+  app.add_option("-M,--project-name", options.project,
+                 "Only managers whose whole name matches this regular expression");
+  app.add_option("--where", options.where,
+                 "Only managers for which this expression is true, e.g. 'tasks_waiting > 10'");
   app.add_flag("-l,--verbose", options.verbose, "JSON instead of a table");
-  app.add_option("-C,--catalog", options.catalogs, "Catalogs: HOST[:PORT],… (default CATALOG_HOST, else localhost:9097)");
+  app.add_option("-C,--catalog", options.catalogs,
+                 "Catalogs: HOST[:PORT],… (default CATALOG_HOST, else localhost:9097)");
   app.add_option("-P,--password", options.password_file, "File with the manager's password");
   app.add_flag("--ssl", options.ssl, "Use TLS to the manager");
   app.add_option("--tls-ca", options.tls_ca, "Verify the manager's certificate against this PEM file");
-  app.add_option("--tls-fingerprint", options.tls_fingerprint, "Verify the SHA-256 fingerprint of the manager's certificate");
+  app.add_option("--tls-fingerprint", options.tls_fingerprint,
+                 "Verify the SHA-256 fingerprint of the manager's certificate");
   app.add_option("--limit", options.limit, "Print at most this many rows");
   app.add_option("--offset", options.offset, "Skip this many rows first");
-  app.add_option_function<std::string>("-t,--timeout", [&](const std::string& text) {
-    const auto seconds = parse_duration_seconds(text);
-    if (!seconds || *seconds <= 0) throw CLI::ValidationError("-t", "'" + text + "' is not a time; write 30, 30s or 5m");
-    options.timeout = *seconds;
-  }, "Give up after this time without an answer (30s)");
+  app.add_option_function<std::string>(
+      "-t,--timeout",
+      [&](const std::string& text) {
+        const auto seconds = parse_duration_seconds(text);
+        if (!seconds || *seconds <= 0)
+          throw CLI::ValidationError("-t", "'" + text + "' is not a time; write 30, 30s or 5m");
+        options.timeout = *seconds;
+      },
+      "Give up after this time without an answer (30s)");
   app.add_option("-d,--debug", options.debug, "Accepted for old scripts");
   app.add_option("-o,--debug-file", options.debug_file, "Accepted for old scripts");
   app.add_option("-O,--debug-rotate-max", options.debug_rotate, "Accepted for old scripts");
@@ -215,9 +242,9 @@ int parse(int argc, char** argv, Options& options) {
   } catch (const CLI::ParseError& error) {
     return fail(std::string(error.what()) + " (see work_queue_status --help)");
   }
-  const std::vector<std::pair<bool, Mode>> modes = {{options.statistics, Mode::queue},     {options.tasks, Mode::tasks},
-                                                    {options.workers, Mode::workers},     {options.categories, Mode::categories},
-                                                    {options.resources, Mode::resources}, {options.capacity, Mode::capacity}};
+  const std::vector<std::pair<bool, Mode>> modes = {
+      {options.statistics, Mode::queue},      {options.tasks, Mode::tasks},         {options.workers, Mode::workers},
+      {options.categories, Mode::categories}, {options.resources, Mode::resources}, {options.capacity, Mode::capacity}};
   int chosen = 0;
   for (const auto& [given, mode] : modes) {
     if (!given) continue;
@@ -238,7 +265,8 @@ int main(int argc, char** argv) {
   taskmill::tools::Options options;
   const int done = taskmill::tools::parse(argc, argv, options);
   if (done >= 0) return done;
-  const int status = options.host.empty() ? taskmill::tools::ask_catalog(options) : taskmill::tools::ask_manager(options);
+  const int status =
+      options.host.empty() ? taskmill::tools::ask_catalog(options) : taskmill::tools::ask_manager(options);
   if (std::fflush(stdout) != 0 && status == 0) return 1;
   return status;
 }

@@ -22,9 +22,12 @@ bool ArraySplitter::feed(std::string_view bytes) {
       continue;
     }
     if (in_string_) {
-      if (escaped_) escaped_ = false;
-      else if (c == '\\') escaped_ = true;
-      else if (c == '"') in_string_ = false;
+      if (escaped_)
+        escaped_ = false;
+      else if (c == '\\')
+        escaped_ = true;
+      else if (c == '"')
+        in_string_ = false;
     } else if (depth_ == 0 && (c == ',' || c == ']')) {
       const bool more = finish_element();
       if (c == ']' || !more) state_ = State::done;

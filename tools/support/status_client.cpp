@@ -13,7 +13,11 @@ namespace taskmill::tools {
 
 struct StatusClient::Impl : std::enable_shared_from_this<Impl>, public aio::ConnectionHandler {
   Impl(boost::asio::io_context& context, StatusRequest what, Element on_element, Done on_done)
-      : io(context), request(std::move(what)), done(std::move(on_done)), deadline(context), splitter(std::move(on_element)) {}
+      : io(context),
+        request(std::move(what)),
+        done(std::move(on_done)),
+        deadline(context),
+        splitter(std::move(on_element)) {}
   ~Impl() override {
     if (connection) connection->detach();
   }
@@ -29,7 +33,8 @@ struct StatusClient::Impl : std::enable_shared_from_this<Impl>, public aio::Conn
     deadline.expires_after(request.timeout);
     deadline.async_wait([weak = weak_from_this()](ErrorCode error) {
       auto self = weak.lock();
-      if (!error && self) self->fail("no answer in " + std::to_string(self->request.timeout.count() / 1'000'000) + " seconds");
+      if (!error && self)
+        self->fail("no answer in " + std::to_string(self->request.timeout.count() / 1'000'000) + " seconds");
     });
   }
 
@@ -48,7 +53,8 @@ struct StatusClient::Impl : std::enable_shared_from_this<Impl>, public aio::Conn
   }
 
   void on_secured() override {
-    if (auto problem = aio::check_fingerprint(*connection->stream().ssl(), request.tls); !problem.empty()) return fail(problem);
+    if (auto problem = aio::check_fingerprint(*connection->stream().ssl(), request.tls); !problem.empty())
+      return fail(problem);
     speak();
   }
 
@@ -90,7 +96,8 @@ struct StatusClient::Impl : std::enable_shared_from_this<Impl>, public aio::Conn
     std::string out;
     const auto state = auth->on_line(line, out);
     if (state == protocol::AuthState::failed) {
-      if (auth->peer_has_no_password()) return finish(make_error(request.manager.text() + " does not use a password; leave out -P"));
+      if (auth->peer_has_no_password())
+        return finish(make_error(request.manager.text() + " does not use a password; leave out -P"));
       return finish(make_error(request.manager.text() + " does not accept the password: " + auth->failure()));
     }
     if (!out.empty()) connection->send(out);
@@ -105,7 +112,8 @@ struct StatusClient::Impl : std::enable_shared_from_this<Impl>, public aio::Conn
   }
 
   void fail(const std::string& why) {
-    finish(make_error("couldn't read from " + request.manager.name + " port " + std::to_string(request.manager.port) + ": " + why));
+    finish(make_error("couldn't read from " + request.manager.name + " port " + std::to_string(request.manager.port) +
+                      ": " + why));
   }
 
   void finish(Expected<bool> result) {
@@ -131,7 +139,8 @@ struct StatusClient::Impl : std::enable_shared_from_this<Impl>, public aio::Conn
   bool asked = false;
 };
 
-std::unique_ptr<StatusClient> StatusClient::start(boost::asio::io_context& io, StatusRequest request, Element element, Done done) {
+std::unique_ptr<StatusClient> StatusClient::start(boost::asio::io_context& io, StatusRequest request, Element element,
+                                                  Done done) {
   auto impl = std::make_shared<Impl>(io, std::move(request), std::move(element), std::move(done));
   std::unique_ptr<StatusClient> client(new StatusClient(impl));
   impl->begin();
@@ -148,7 +157,8 @@ Expected<std::string> read_password_file(const std::string& path) {
   if (!text) return make_error("couldn't load password from " + path + ": " + text.error().message());
   text->resize(std::min(text->size(), text->find('\0')));
   if (text->empty()) return make_error("the password file " + path + " is empty; write a password into it");
-  if (text->size() > protocol::max_password) return make_error("the password in " + path + " is too long; shorten it to 1000 bytes");
+  if (text->size() > protocol::max_password)
+    return make_error("the password in " + path + " is too long; shorten it to 1000 bytes");
   return Expected<std::string>(boost::system::in_place_value, std::move(*text));
 }
 

@@ -33,7 +33,8 @@ class StatusClient {
  public:
   using Element = std::function<bool(std::string_view)>;
   using Done = std::function<void(Expected<bool>)>;
-  static std::unique_ptr<StatusClient> start(boost::asio::io_context& io, StatusRequest request, Element element, Done done);
+  static std::unique_ptr<StatusClient> start(boost::asio::io_context& io, StatusRequest request, Element element,
+                                             Done done);
   ~StatusClient();
   StatusClient(const StatusClient&) = delete;
   StatusClient& operator=(const StatusClient&) = delete;

@@ -37,7 +37,8 @@ std::string cell_text(const catalog::Value& record, const Column& column) {
 }  // namespace
 
 Table::Table(std::vector<Column> columns, int terminal_columns) {
-  const auto flexible = std::count_if(columns.begin(), columns.end(), [](const auto& column) { return column.width < 0; });
+  const auto flexible =
+      std::count_if(columns.begin(), columns.end(), [](const auto& column) { return column.width < 0; });
   const int spare = std::max(0, terminal_columns - space_of(columns));
   for (auto& column : columns) {
     if (column.width < 0) column.width = -column.width + spare / static_cast<int>(flexible);
@@ -53,7 +54,8 @@ Table::Table(std::vector<Column> columns, int terminal_columns) {
 
 void Table::put(std::string& line, const Column& column, std::string text) const {
   const auto width = static_cast<std::size_t>(column.width);
-  if (text.size() > width) text = column.align == Align::left ? text.substr(0, width) : text.substr(text.size() - width);
+  if (text.size() > width)
+    text = column.align == Align::left ? text.substr(0, width) : text.substr(text.size() - width);
   const std::string padding(width - text.size(), ' ');
   line += column.align == Align::left ? text + padding : padding + text;
   line += ' ';
@@ -96,9 +98,9 @@ std::vector<Column> queue_columns() {
 }
 
 std::vector<Column> task_columns() {
-  return {{"taskid", "ID", 4},         {"state", "STATE", 8},   {"priority", "PRIORITY", 8, Align::right},
-          {"host", "HOST", -10},       {"command", "COMMAND", -18}, {"cores", "CORES", 8},
-          {"memory", "MEMORY", 8},     {"disk", "DISK", 8},     {"gpus", "GPUS", 8}};
+  return {{"taskid", "ID", 4},     {"state", "STATE", 8},       {"priority", "PRIORITY", 8, Align::right},
+          {"host", "HOST", -10},   {"command", "COMMAND", -18}, {"cores", "CORES", 8},
+          {"memory", "MEMORY", 8}, {"disk", "DISK", 8},         {"gpus", "GPUS", 8}};
 }
 
 std::vector<Column> worker_columns() {

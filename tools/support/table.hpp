@@ -1,4 +1,5 @@
-// The tables of work_queue_status and work_queue_factory, byte for byte as scripts know them (status-and-factory.md A.3).
+// The tables of work_queue_status and work_queue_factory, byte for byte as scripts know them (status-and-factory.md
+// A.3).
 //
 // Every row is made on its own from one JSON object, so tables of any length can be printed while they arrive.
 #pragma once

@@ -9,21 +9,25 @@ std::string version_text(const std::string& program) {
   utsname names{};
   ::uname(&names);
   return program + " version 8.0.0 TASKMILL 0.1 (released " __DATE__ ")\n" +
-         "\tBuilt by taskmill with g++ " __VERSION__ " at " __DATE__ " " __TIME__ "\n" +
-         "\tSystem: " + names.sysname + " " + names.nodename + " " + names.release + " " + names.machine + "\n" +
+         "\tBuilt by taskmill with g++ " __VERSION__ " at " __DATE__ " " __TIME__ "\n" + "\tSystem: " + names.sysname +
+         " " + names.nodename + " " + names.release + " " + names.machine + "\n" +
          "\tConfiguration: Work Queue protocols 9 and 11, TLS, static\n";
 }
 
 std::string usage_text(const std::string& program) {
   return "Use: " + program + R"( [options] HOST PORT
-     )" + program + R"( [options] "HOST:PORT[;HOST:PORT...]"
-     )" + program + R"( [options] -M PROJECT
+     )" + program +
+         R"( [options] "HOST:PORT[;HOST:PORT...]"
+     )" + program +
+         R"( [options] -M PROJECT
 
 A worker runs the tasks of a Work Queue manager on this machine. Start as many as you like, anywhere; each offers the
 cores, memory and disk it finds, and leaves by itself when there is no work.
 
-  )" + program + R"( -P password.txt manager.example.org 9123     one manager, by address
-  )" + program + R"( -P password.txt -M 'myproject.*'              whoever has that name in the catalog
+  )" + program +
+         R"( -P password.txt manager.example.org 9123     one manager, by address
+  )" + program +
+         R"( -P password.txt -M 'myproject.*'              whoever has that name in the catalog
 
 Finding a manager:
  -M,--manager-name=REGEX     Work for managers whose project name matches (whole name, extended regular expression).

@@ -1,5 +1,5 @@
-// work_queue_worker: the program. Reads the command line, makes the workspace, finds out what the machine offers, and lets
-// the worker run.
+// work_queue_worker: the program. Reads the command line, makes the workspace, finds out what the machine offers, and
+// lets the worker run.
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -44,7 +44,9 @@ std::string hex_id() {
   return id;
 }
 
-Duration seconds(std::int64_t count) { return std::chrono::seconds(std::clamp<std::int64_t>(count, -1, 1'000'000'000)); }
+Duration seconds(std::int64_t count) {
+  return std::chrono::seconds(std::clamp<std::int64_t>(count, -1, 1'000'000'000));
+}
 
 MachineConfig machine_config(const Options& options, const measure::HostResources& host, const Workspace& space,
                              std::uint64_t seed) {
@@ -120,7 +122,8 @@ std::string using_line(const Resources& offered) {
   std::array<char, 256> text{};
   std::snprintf(text.data(), text.size(),
                 "work_queue_worker: using %.6f cores, %.6f MB memory, %.6f MB disk, %.6f gpus", offered.cores,
-                static_cast<double>(offered.memory), static_cast<double>(offered.disk), static_cast<double>(offered.gpus));
+                static_cast<double>(offered.memory), static_cast<double>(offered.disk),
+                static_cast<double>(offered.gpus));
   return text.data();
 }
 
@@ -183,7 +186,8 @@ int main(int argc, char** argv) {
   if (!parsed.message.empty()) std::fprintf(stderr, "work_queue_worker: %s\n", parsed.message.c_str());
   if (parsed.show_usage) std::fputs(tw::usage_text(program).c_str(), stdout);
   if (parsed.exit_code >= 0) {
-    if (parsed.options.action == tw::Options::Action::show_version) std::fputs(tw::version_text(program).c_str(), stdout);
+    if (parsed.options.action == tw::Options::Action::show_version)
+      std::fputs(tw::version_text(program).c_str(), stdout);
     if (parsed.options.action == tw::Options::Action::show_help) std::fputs(tw::usage_text(program).c_str(), stdout);
     return parsed.exit_code;
   }

@@ -19,11 +19,40 @@ namespace {
 
 enum Long : int {
   long_first = 1000,
-  long_master_name, long_rotate, long_ssl, long_ssl_ca, long_ssl_fingerprint, long_idle, long_connect, long_parent,
-  long_cores, long_memory, long_disk, long_gpus, long_wall, long_feature, long_mode, long_no_symlinks, long_single,
-  long_volatility, long_disk_allocation, long_wrapper, long_coprocess, long_coprocess_number, long_factory, long_tlq,
-  long_foreman, long_foreman_port, long_specify_log, long_bandwidth, long_memory_threshold, long_protocol, long_shell,
-  long_exit_codes, long_enforce, long_processes
+  long_master_name,
+  long_rotate,
+  long_ssl,
+  long_ssl_ca,
+  long_ssl_fingerprint,
+  long_idle,
+  long_connect,
+  long_parent,
+  long_cores,
+  long_memory,
+  long_disk,
+  long_gpus,
+  long_wall,
+  long_feature,
+  long_mode,
+  long_no_symlinks,
+  long_single,
+  long_volatility,
+  long_disk_allocation,
+  long_wrapper,
+  long_coprocess,
+  long_coprocess_number,
+  long_factory,
+  long_tlq,
+  long_foreman,
+  long_foreman_port,
+  long_specify_log,
+  long_bandwidth,
+  long_memory_threshold,
+  long_protocol,
+  long_shell,
+  long_exit_codes,
+  long_enforce,
+  long_processes
 };
 
 constexpr const char* short_options = "vhM:N:C:d:o:P:t:i:b:w:A:O:s:f:Z:F:acp:z:";
@@ -104,10 +133,14 @@ std::int64_t lenient_time(std::string_view text) {
   if (!number) return -1;
   const auto unit = trim(text.substr(digits));
   switch (unit.empty() ? 's' : std::tolower(static_cast<unsigned char>(unit.front()))) {
-    case 'm': return *number * 60;
-    case 'h': return *number * 3600;
-    case 'd': return *number * 86400;
-    default: return *number;
+    case 'm':
+      return *number * 60;
+    case 'h':
+      return *number * 3600;
+    case 'd':
+      return *number * 86400;
+    default:
+      return *number;
   }
 }
 
@@ -135,39 +168,84 @@ class Parser {
   // False: parsing is over.
   bool take(int code, const char* value) {
     switch (code) {
-      case 'v': return end(Options::Action::show_version);
-      case 'h': return end(Options::Action::show_help);
+      case 'v':
+        return end(Options::Action::show_version);
+      case 'h':
+        return end(Options::Action::show_help);
       case 'M':
       case 'N':
-      case long_master_name: options_.project = value; return true;
-      case 'C': options_.catalogs = value; return true;
-      case 'd': options_.debug_flags.emplace_back(value); return true;
-      case 'o': options_.debug_file = value; return true;
-      case long_rotate: options_.debug_rotate_max = parse_metric(value).value_or(0); return true;
-      case long_ssl: options_.ssl = true; return true;
-      case long_ssl_ca: options_.ssl_ca = value; return true;
-      case long_ssl_fingerprint: options_.ssl_fingerprint = value; return true;
-      case 'P': return take_password(value);
-      case 't': options_.idle_timeout_s = options_.connect_timeout_s = lenient_time(value); return true;
-      case long_idle: options_.idle_timeout_s = lenient_time(value); return true;
-      case long_connect: options_.connect_timeout_s = lenient_time(value); return true;
-      case long_parent: options_.parent_death = true; return true;
-      case 'i': options_.min_backoff_s = std::max<std::int64_t>(lenient_time(value), 1); return true;
-      case 'b': return take_max_backoff(value);
-      case 'A': options_.arch = value; return true;
-      case 'O': options_.os = value; return true;
-      case 's': options_.workdir = value; return true;
-      default: return take_resource(code, value);
+      case long_master_name:
+        options_.project = value;
+        return true;
+      case 'C':
+        options_.catalogs = value;
+        return true;
+      case 'd':
+        options_.debug_flags.emplace_back(value);
+        return true;
+      case 'o':
+        options_.debug_file = value;
+        return true;
+      case long_rotate:
+        options_.debug_rotate_max = parse_metric(value).value_or(0);
+        return true;
+      case long_ssl:
+        options_.ssl = true;
+        return true;
+      case long_ssl_ca:
+        options_.ssl_ca = value;
+        return true;
+      case long_ssl_fingerprint:
+        options_.ssl_fingerprint = value;
+        return true;
+      case 'P':
+        return take_password(value);
+      case 't':
+        options_.idle_timeout_s = options_.connect_timeout_s = lenient_time(value);
+        return true;
+      case long_idle:
+        options_.idle_timeout_s = lenient_time(value);
+        return true;
+      case long_connect:
+        options_.connect_timeout_s = lenient_time(value);
+        return true;
+      case long_parent:
+        options_.parent_death = true;
+        return true;
+      case 'i':
+        options_.min_backoff_s = std::max<std::int64_t>(lenient_time(value), 1);
+        return true;
+      case 'b':
+        return take_max_backoff(value);
+      case 'A':
+        options_.arch = value;
+        return true;
+      case 'O':
+        options_.os = value;
+        return true;
+      case 's':
+        options_.workdir = value;
+        return true;
+      default:
+        return take_resource(code, value);
     }
   }
 
  private:
   bool take_resource(int code, const char* value) {
     switch (code) {
-      case long_cores: options_.cores = lenient_integer(value); return true;
-      case long_memory: options_.memory = lenient_integer(value); return true;
-      case long_disk: options_.disk = lenient_integer(value); return true;
-      case long_gpus: options_.gpus = std::string_view(value) == "all" ? -1 : lenient_integer(value); return true;
+      case long_cores:
+        options_.cores = lenient_integer(value);
+        return true;
+      case long_memory:
+        options_.memory = lenient_integer(value);
+        return true;
+      case long_disk:
+        options_.disk = lenient_integer(value);
+        return true;
+      case long_gpus:
+        options_.gpus = std::string_view(value) == "all" ? -1 : lenient_integer(value);
+        return true;
       case long_wall:
         options_.wall_time_s = lenient_integer(value);
         if (options_.wall_time_s <= 0) {
@@ -175,19 +253,42 @@ class Parser {
           options_.warnings.emplace_back("--wall-time must be a number of seconds greater than 0: ignored");
         }
         return true;
-      case long_feature: options_.features.emplace_back(value); return true;
-      case long_mode: options_.connection_mode = value; return check_mode();
-      case long_no_symlinks: options_.symlinks = false; return true;
-      case long_single: options_.single_shot = true; return true;
-      case long_volatility: options_.volatility = std::strtod(value, nullptr); return true;
-      case long_wrapper: options_.task_wrapper = value; return true;
-      case long_factory: options_.from_factory = value; return true;
-      case long_protocol: return take_protocol(value);
-      case long_shell: options_.use_shell = true; return true;
-      case long_exit_codes: options_.strict_exit = std::string_view(value) == "strict"; return true;
-      case long_enforce: return take_enforce(value);
-      case long_processes: options_.limits.max_processes = lenient_integer(value); return true;
-      default: return take_legacy(code);
+      case long_feature:
+        options_.features.emplace_back(value);
+        return true;
+      case long_mode:
+        options_.connection_mode = value;
+        return check_mode();
+      case long_no_symlinks:
+        options_.symlinks = false;
+        return true;
+      case long_single:
+        options_.single_shot = true;
+        return true;
+      case long_volatility:
+        options_.volatility = std::strtod(value, nullptr);
+        return true;
+      case long_wrapper:
+        options_.task_wrapper = value;
+        return true;
+      case long_factory:
+        options_.from_factory = value;
+        return true;
+      case long_protocol:
+        return take_protocol(value);
+      case long_shell:
+        options_.use_shell = true;
+        return true;
+      case long_exit_codes:
+        options_.strict_exit = std::string_view(value) == "strict";
+        return true;
+      case long_enforce:
+        return take_enforce(value);
+      case long_processes:
+        options_.limits.max_processes = lenient_integer(value);
+        return true;
+      default:
+        return take_legacy(code);
     }
   }
 
@@ -197,7 +298,8 @@ class Parser {
         options_.warnings.emplace_back("--disk-allocation is not supported: going on without it");
         return true;
       case long_coprocess:
-        options_.warnings.emplace_back("--coprocess is not supported: going on without it, function tasks will not come here");
+        options_.warnings.emplace_back(
+            "--coprocess is not supported: going on without it, function tasks will not come here");
         return true;
       case 'f':
       case 'Z':
@@ -214,8 +316,10 @@ class Parser {
       case 'p':
       case 'z':
       case long_memory_threshold:
-      case long_tlq: return true;
-      default: return fail_with_usage({});
+      case long_tlq:
+        return true;
+      default:
+        return fail_with_usage({});
     }
   }
 
@@ -243,7 +347,8 @@ class Parser {
     if (!text) return fail("couldn't load password from " + std::string(file) + ": " + text.error().message());
     if (const auto nul = text->find('\0'); nul != std::string::npos) text->resize(nul);
     if (text->size() > protocol::max_password) {
-      return fail("the password in " + std::string(file) + " is longer than " + std::to_string(protocol::max_password) + " bytes");
+      return fail("the password in " + std::string(file) + " is longer than " + std::to_string(protocol::max_password) +
+                  " bytes");
     }
     options_.password = std::move(*text);
     options_.password_file = file;

@@ -26,7 +26,7 @@ enum class CacheSource : std::uint8_t { manager, url, command, copy, output };
 struct CacheEntry {
   CacheState state = CacheState::present;
   CacheSource source = CacheSource::manager;
-  std::string text;           ///< URL, command, or why it failed
+  std::string text;  ///< URL, command, or why it failed
   unsigned mode = 0644;
   bool directory = false;
   bool guarded = false;       ///< its files were made read-only because tasks share them by hard link

@@ -10,16 +10,17 @@ namespace {
 
 // Builtins and reserved words of POSIX sh, dash, bash, ksh, zsh and busybox; sorted.
 constexpr std::array<std::string_view, 97> shell_words = {
-    ".",        ":",       "[",        "[[",       "alias",   "autoload", "bg",      "bind",    "break",   "builtin",
-    "caller",   "case",    "cd",       "chdir",    "command", "compgen",  "complete", "compopt", "continue", "coproc",
-    "declare",  "dirs",    "disown",   "do",       "done",    "echo",     "elif",    "else",    "emulate", "enable",
-    "esac",     "eval",    "exec",     "exit",     "export",  "false",    "fc",      "fg",      "fi",      "float",
-    "for",      "foreach", "function", "getconf",  "getopts", "hash",     "help",    "history", "if",      "in",
-    "integer",  "jobs",    "kill",     "let",      "limit",   "local",    "logout",  "mapfile", "newgrp",  "nocorrect",
-    "noglob",   "popd",    "print",    "printf",   "pushd",   "pwd",      "read",    "readarray", "readonly", "repeat",
-    "return",   "select",  "set",      "setopt",   "shift",   "shopt",    "source",  "suspend", "test",    "then",
-    "time",     "times",   "trap",     "true",     "type",    "typeset",  "ulimit",  "umask",   "unalias", "unlimit",
-    "unset",    "until",   "wait",     "wh",       "whence",  "where",    "while"};
+    ".",        ":",       "[",       "[[",      "alias",     "autoload",  "bg",       "bind",     "break",
+    "builtin",  "caller",  "case",    "cd",      "chdir",     "command",   "compgen",  "complete", "compopt",
+    "continue", "coproc",  "declare", "dirs",    "disown",    "do",        "done",     "echo",     "elif",
+    "else",     "emulate", "enable",  "esac",    "eval",      "exec",      "exit",     "export",   "false",
+    "fc",       "fg",      "fi",      "float",   "for",       "foreach",   "function", "getconf",  "getopts",
+    "hash",     "help",    "history", "if",      "in",        "integer",   "jobs",     "kill",     "let",
+    "limit",    "local",   "logout",  "mapfile", "newgrp",    "nocorrect", "noglob",   "popd",     "print",
+    "printf",   "pushd",   "pwd",     "read",    "readarray", "readonly",  "repeat",   "return",   "select",
+    "set",      "setopt",  "shift",   "shopt",   "source",    "suspend",   "test",     "then",     "time",
+    "times",    "trap",    "true",    "type",    "typeset",   "ulimit",    "umask",    "unalias",  "unlimit",
+    "unset",    "until",   "wait",    "wh",      "whence",    "where",     "while"};
 
 bool is_plain(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||

@@ -14,7 +14,7 @@ namespace taskmill::worker {
 struct ReplyPart {
   enum class Kind : std::uint8_t { text, output, watched };
   Kind kind = Kind::text;
-  std::string text;          ///< or: sandbox path of the watched file
+  std::string text;  ///< or: sandbox path of the watched file
   TaskKey key = 0;
   std::uint64_t offset = 0;
   std::uint64_t length = 0;
@@ -39,16 +39,16 @@ struct CacheRemoval {
 };
 
 struct Effects {
-  std::string lines;                    ///< to the manager, between any two items
-  std::vector<TaskKey> terminate;       ///< SIGTERM to everything the task started
-  std::vector<TaskKey> kill;            ///< SIGKILL to everything the task started
-  std::vector<TaskKey> discard;         ///< sandbox and output are not needed any more
+  std::string lines;               ///< to the manager, between any two items
+  std::vector<TaskKey> terminate;  ///< SIGTERM to everything the task started
+  std::vector<TaskKey> kill;       ///< SIGKILL to everything the task started
+  std::vector<TaskKey> discard;    ///< sandbox and output are not needed any more
   std::vector<std::uint64_t> cancel_fetch;
-  std::vector<CacheRemoval> remove;     ///< objects to delete from the cache
+  std::vector<CacheRemoval> remove;  ///< objects to delete from the cache
   std::vector<FetchOrder> fetch;
-  std::vector<TaskKey> start;           ///< prepare the sandbox, then run
-  std::vector<ReplyPart> reply;         ///< answer to the oldest send_results
-  std::optional<Leave> leave;           ///< end the session after sending `lines`
+  std::vector<TaskKey> start;    ///< prepare the sandbox, then run
+  std::vector<ReplyPart> reply;  ///< answer to the oldest send_results
+  std::optional<Leave> leave;    ///< end the session after sending `lines`
 
   void clear();
   [[nodiscard]] bool empty() const;

@@ -30,13 +30,15 @@ std::string joined(const List& list, Number number) {
 
 // What the task's resources say to programs (worker.md 8.4).
 void append_allocation(const Ledger::Claim& claim, std::vector<std::string>& out) {
-  const auto add = [&out](const char* name, const std::string& value) { out.push_back(std::string(name) + "=" + value); };
+  const auto add = [&out](const char* name, const std::string& value) {
+    out.push_back(std::string(name) + "=" + value);
+  };
   if (claim.amount.cores_milli > 0) {
     const std::string threads = std::to_string((claim.amount.cores_milli + 999) / 1000);
     add("CORES", cores_text(claim.amount.cores_milli));
     add("CORES_LIST", joined(claim.cores, [](const Ledger::CoreShare& share) { return share.number; }));
-    for (const char* name : {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_NUM_THREADS", "MKL_NUM_THREADS",
-                             "NUMEXPR_NUM_THREADS"}) {
+    for (const char* name :
+         {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"}) {
       add(name, threads);
     }
   }

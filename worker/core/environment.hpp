@@ -21,8 +21,8 @@ class Environment {
   Environment(const std::vector<std::string>& inherited, const std::string& workspace, const std::string& shared_temp);
 
   struct Block {
-    std::vector<std::string> own;      ///< strings that are not in the base
-    std::vector<const char*> pointers; ///< ends with nullptr
+    std::vector<std::string> own;       ///< strings that are not in the base
+    std::vector<const char*> pointers;  ///< ends with nullptr
   };
   struct TaskPart {
     const std::vector<std::string>& entries;  ///< from the manager

@@ -11,11 +11,11 @@ namespace taskmill::worker {
 
 struct Identity {
   std::string host, os, arch, software;
-  std::string worker_id;              ///< "worker-" and 32 hex digits
+  std::string worker_id;  ///< "worker-" and 32 hex digits
   std::vector<std::string> features;
-  std::string from_factory;           ///< empty: not said
-  std::int64_t end_time_s = 0;        ///< Unix seconds, 0: none
-  std::string capabilities;           ///< wqx-caps of wire C.1, empty: not said
+  std::string from_factory;     ///< empty: not said
+  std::int64_t end_time_s = 0;  ///< Unix seconds, 0: none
+  std::string capabilities;     ///< wqx-caps of wire C.1, empty: not said
 };
 
 /// `alive` … `info tasks_running N`: integers, which every version reads.

@@ -89,7 +89,8 @@ std::optional<Time> Lifecycle::wall_deadline() const {
 void Lifecycle::check(Time now) {
   if (stopping()) return;
   if (const auto wall = wall_deadline(); wall && now >= *wall) {
-    stop_reason_ = "maximum wall time of " + std::to_string(seconds_of(config_.wall_time)) + " seconds reached (--wall-time)";
+    stop_reason_ =
+        "maximum wall time of " + std::to_string(seconds_of(config_.wall_time)) + " seconds reached (--wall-time)";
   } else if (!in_session_ && now >= connect_deadline_) {
     stop_reason_ = "could not connect after " + std::to_string(seconds_of(config_.connect_timeout)) + " seconds.";
   }

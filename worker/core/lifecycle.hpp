@@ -26,13 +26,13 @@ struct LifecycleConfig {
 
 /// How a session ended, as far as the next step depends on it.
 enum class SessionEnd : unsigned char {
-  lost,          ///< the manager went away, or broke the rules
-  released,      ///< it told us to look elsewhere
-  idle,          ///< it had no work
+  lost,      ///< the manager went away, or broke the rules
+  released,  ///< it told us to look elsewhere
+  idle,      ///< it had no work
   exit_ordered,
-  refused,       ///< password, TLS, or closed without a word: as if it had not been there
-  other_version, ///< the same manager is to be tried at once with another protocol version
-  stopped,       ///< our own end
+  refused,        ///< password, TLS, or closed without a word: as if it had not been there
+  other_version,  ///< the same manager is to be tried at once with another protocol version
+  stopped,        ///< our own end
 };
 
 class Lifecycle {
@@ -50,7 +50,9 @@ class Lifecycle {
   [[nodiscard]] bool was_tried(const std::string& manager) const { return tried_.contains(manager); }
   /// Every manager was tried and none had work: the end.
   void on_nobody_left();
-  void stop(std::string reason) { if (stop_reason_.empty()) stop_reason_ = std::move(reason); }
+  void stop(std::string reason) {
+    if (stop_reason_.empty()) stop_reason_ = std::move(reason);
+  }
 
   [[nodiscard]] bool stopping() const { return !stop_reason_.empty(); }
   [[nodiscard]] const std::string& stop_reason() const { return stop_reason_; }

@@ -41,13 +41,20 @@ bool Effects::empty() const {
 
 const char* state_text(TaskState state) {
   switch (state) {
-    case TaskState::awaiting_inputs: return "awaiting inputs";
-    case TaskState::ready: return "ready";
-    case TaskState::staging: return "staging";
-    case TaskState::running: return "running";
-    case TaskState::complete: return "complete";
-    case TaskState::reported: return "reported";
-    case TaskState::dying: return "dying";
+    case TaskState::awaiting_inputs:
+      return "awaiting inputs";
+    case TaskState::ready:
+      return "ready";
+    case TaskState::staging:
+      return "staging";
+    case TaskState::running:
+      return "running";
+    case TaskState::complete:
+      return "complete";
+    case TaskState::reported:
+      return "reported";
+    case TaskState::dying:
+      return "dying";
   }
   return "?";
 }
@@ -231,8 +238,8 @@ void Machine::check_idle(Now now, Effects& effects) {
     if (now.time < life_.idle_deadline()) return;
     const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(config_.idle_timeout).count();
     protocol::info(effects.lines, "idle-disconnecting", seconds);
-    leave(SessionEnd::idle,
-          "I did not receive any task in " + std::to_string(seconds) + " seconds (--idle-timeout).", effects);
+    leave(SessionEnd::idle, "I did not receive any task in " + std::to_string(seconds) + " seconds (--idle-timeout).",
+          effects);
     return;
   }
   const bool its_turn = running_ == 0 && ready_count_ == 0 && fetches_.empty();
@@ -279,7 +286,8 @@ void Machine::check_invariants() const {
   std::size_t running = 0;
   std::size_t known = 0;
   for (const auto& [key, task] : slots_) {
-    const bool holds = task->state == TaskState::staging || task->state == TaskState::running || task->state == TaskState::dying;
+    const bool holds =
+        task->state == TaskState::staging || task->state == TaskState::running || task->state == TaskState::dying;
     TASKMILL_ASSERT(holds == task->claim.has_value());
     if (task->claim) {
       sum.cores_milli += task->claim->amount.cores_milli;

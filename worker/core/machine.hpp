@@ -32,8 +32,8 @@ namespace taskmill::worker {
 struct MachineConfig {
   LifecycleConfig life;
   Identity identity;
-  Resources offered;             ///< at start, all set
-  std::int64_t disk_promise = 0; ///< MB of --disk; 0: none given
+  Resources offered;              ///< at start, all set
+  std::int64_t disk_promise = 0;  ///< MB of --disk; 0: none given
   Duration idle_timeout = std::chrono::seconds(900);
   Duration fetch_limit = std::chrono::hours(1);
   Duration watch_interval = std::chrono::seconds(1);
@@ -55,9 +55,9 @@ struct TaskExit {
     std::uint64_t size = 0;
     std::uint64_t entries = 1;
   };
-  std::vector<Output> outputs;  ///< moved into the cache
+  std::vector<Output> outputs;       ///< moved into the cache
   std::vector<std::string> spoiled;  ///< cached inputs the task has changed: not to be used again
-  std::string extra;            ///< tokens for the result line
+  std::string extra;                 ///< tokens for the result line
 };
 
 class Machine {
@@ -73,11 +73,12 @@ class Machine {
   void on_task(protocol::TaskDescription task, Now now, Effects& effects);
   void on_kill(std::int64_t task_id, Time now, Effects& effects);
   void on_check(Effects& effects);
-  void on_results_requested();                              ///< the request has arrived…
-  void answer_results(Now now, Effects& effects);           ///< …and it is its turn to be answered
-  void on_recipe(CacheSource source, std::string_view name, std::string_view text, unsigned mode, bool at_once, Time now,
-                 Effects& effects);
-  void on_stored(std::string_view name, bool directory, unsigned mode, std::uint64_t size, std::uint64_t entries, Time now);
+  void on_results_requested();                     ///< the request has arrived…
+  void answer_results(Now now, Effects& effects);  ///< …and it is its turn to be answered
+  void on_recipe(CacheSource source, std::string_view name, std::string_view text, unsigned mode, bool at_once,
+                 Time now, Effects& effects);
+  void on_stored(std::string_view name, bool directory, unsigned mode, std::uint64_t size, std::uint64_t entries,
+                 Time now);
   void on_store_failed(std::string_view name, const std::string& why, Time now, Effects& effects);
   void on_unlink(std::string_view name, Time now, Effects& effects);
   void on_work(Time now) { life_.on_work(now); }

@@ -36,7 +36,8 @@ void Machine::on_recipe(CacheSource source, std::string_view name, std::string_v
     entry = nullptr;
   }
   if (entry == nullptr) entry = cache_.add_recipe(name, source, text, mode);
-  if (at_once && entry != nullptr && entry->state == CacheState::recipe) start_fetch(std::string(name), *entry, now, effects);
+  if (at_once && entry != nullptr && entry->state == CacheState::recipe)
+    start_fetch(std::string(name), *entry, now, effects);
 }
 
 void Machine::on_unlink(std::string_view name, Time now, Effects& effects) {
@@ -112,7 +113,8 @@ void Machine::fetch_done(CacheEntry& entry, bool ok, const std::string& text, Ti
     if (!ok) {
       task->fetches_left = 0;
       withdraw(*task);
-      complete(*task, no_run(static_cast<int>(protocol::ResultCode::input_missing), 1, version_ >= 10 ? std::string() : text));
+      complete(*task,
+               no_run(static_cast<int>(protocol::ResultCode::input_missing), 1, version_ >= 10 ? std::string() : text));
     } else if (--task->fetches_left == 0) {
       make_ready(*task);
     }

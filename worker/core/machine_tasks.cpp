@@ -20,8 +20,8 @@ constexpr int over_end_time = static_cast<int>(protocol::ResultCode::task_timeou
 constexpr int over_run_time = static_cast<int>(protocol::ResultCode::task_max_run_time);
 constexpr int killed = 9;
 
-/// No limit acts earlier than this after the start: managers that put microseconds where seconds belong, and the reverse,
-/// are known, and the old workers looked only every 5 s (worker.md 9.2).
+/// No limit acts earlier than this after the start: managers that put microseconds where seconds belong, and the
+/// reverse, are known, and the old workers looked only every 5 s (worker.md 9.2).
 constexpr double least_wall_s = 5;
 constexpr double most_wall_s = 1e9;
 
@@ -37,12 +37,14 @@ std::string check_names(protocol::TaskDescription& task) {
     const auto path = sandbox_path(name);
     if (!path) return std::string(kind) + " name '" + name + "' leaves the sandbox of the task";
     name = *path;
-    if (!is_safe_name(cache_name)) return std::string(kind) + " '" + name + "' has the bad cache name '" + cache_name + "'";
+    if (!is_safe_name(cache_name))
+      return std::string(kind) + " '" + name + "' has the bad cache name '" + cache_name + "'";
     return {};
   };
   for (auto& input : task.inputs) {
     static const std::string none = "-";
-    if (auto bad = check(input.empty_directory ? none : input.cache_name, input.sandbox_name, "input"); !bad.empty()) return bad;
+    if (auto bad = check(input.empty_directory ? none : input.cache_name, input.sandbox_name, "input"); !bad.empty())
+      return bad;
   }
   for (auto& output : task.outputs) {
     if (auto bad = check(output.cache_name, output.sandbox_name, "output"); !bad.empty()) return bad;
@@ -186,7 +188,8 @@ void Machine::on_started(TaskKey key, Now now, Effects& effects) {
   task->state = TaskState::running;
   set_limit(*task, now);
   for (std::size_t i = 0; i < task->description.outputs.size(); ++i) {
-    if ((task->description.outputs[i].flags & protocol::file_flag::watch) != 0) task->watched.push_back({i, 0, 0, false});
+    if ((task->description.outputs[i].flags & protocol::file_flag::watch) != 0)
+      task->watched.push_back({i, 0, 0, false});
   }
   if (!task->watched.empty()) watching_.insert(key);
 }
@@ -287,7 +290,8 @@ void Machine::refuse_users_of(const std::string& name, Effects& effects) {
   if (!cache_.erase(name)) return;
   effects.remove.push_back({name, true});
   if (version_ < 10) {
-    leave(SessionEnd::lost, "a task has changed the cached file '" + name + "', and a manager of version 9 cannot be told", effects);
+    leave(SessionEnd::lost,
+          "a task has changed the cached file '" + name + "', and a manager of version 9 cannot be told", effects);
     return;
   }
   protocol::cache_invalid(effects.lines, name, "a task has changed this file");
@@ -353,8 +357,10 @@ void Machine::drop(TaskSlot& task, Effects& effects) {
       running_changed_ = true;
       effects.discard.push_back(key);
       return;
-    case TaskState::dying: return;
-    default: break;
+    case TaskState::dying:
+      return;
+    default:
+      break;
   }
   effects.discard.push_back(key);
   slots_.erase(key);

@@ -7,7 +7,8 @@
 
 namespace taskmill::worker {
 
-/// A path inside the sandbox in its plain form: "./a//b/" is "a/b". nullopt when it is absolute, empty, or holds ".." or NUL.
+/// A path inside the sandbox in its plain form: "./a//b/" is "a/b". nullopt when it is absolute, empty, or holds ".."
+/// or NUL.
 std::optional<std::string> sandbox_path(std::string_view name);
 
 }  // namespace taskmill::worker

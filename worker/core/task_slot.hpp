@@ -25,10 +25,10 @@ enum class TaskState : std::uint8_t {
 const char* state_text(TaskState state);
 
 struct WatchedFile {
-  std::size_t output = 0;      ///< index in description.outputs
-  std::uint64_t size = 0;      ///< as seen last
-  std::uint64_t sent = 0;      ///< told to the manager
-  bool given_up = false;       ///< it shrank
+  std::size_t output = 0;  ///< index in description.outputs
+  std::uint64_t size = 0;  ///< as seen last
+  std::uint64_t sent = 0;  ///< told to the manager
+  bool given_up = false;   ///< it shrank
 };
 
 struct TaskResult {
@@ -36,9 +36,9 @@ struct TaskResult {
   int exit_code = 0;
   std::uint64_t execution_us = 0;
   std::uint64_t output_length = 0;
-  bool has_output = false;     ///< the host holds the captured output
-  std::string text;            ///< instead of captured output: why the task did not run
-  std::string extra;           ///< further tokens of the result line
+  bool has_output = false;  ///< the host holds the captured output
+  std::string text;         ///< instead of captured output: why the task did not run
+  std::string extra;        ///< further tokens of the result line
 };
 
 /// The result of a task that did not run.
@@ -58,9 +58,9 @@ struct TaskSlot {
   std::optional<Ledger::Claim> claim;
   unsigned fetches_left = 0;
   Time started{};
-  std::optional<Time> limit;   ///< next time at which a limit acts
-  int limit_status = 0;        ///< 56 or 24 once a limit stopped it
-  bool unwanted = false;       ///< killed while being staged
+  std::optional<Time> limit;  ///< next time at which a limit acts
+  int limit_status = 0;       ///< 56 or 24 once a limit stopped it
+  bool unwanted = false;      ///< killed while being staged
   std::vector<WatchedFile> watched;
   TaskResult result;
 };

@@ -111,7 +111,8 @@ void CacheWriter::abandon(std::vector<std::string>& trashed) {
   open_directories_.clear();
   if (!temporary_.empty()) {
     const auto trash_name = space_.next_name();
-    if (::renameat(space_.in(), temporary_.c_str(), space_.trash(), trash_name.c_str()) == 0) trashed.push_back(trash_name);
+    if (::renameat(space_.in(), temporary_.c_str(), space_.trash(), trash_name.c_str()) == 0)
+      trashed.push_back(trash_name);
   }
   temporary_.clear();
   object_ = StoredObject{};

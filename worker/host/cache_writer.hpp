@@ -56,8 +56,8 @@ class CacheWriter {
   StoredObject finish_object();
 
   Workspace& space_;
-  StoredObject object_;         ///< the top-level object being received
-  std::string temporary_;       ///< its name below in/
+  StoredObject object_;    ///< the top-level object being received
+  std::string temporary_;  ///< its name below in/
   std::vector<os::UniqueFd> open_directories_;
   os::UniqueFd file_;
   std::uint64_t file_size_ = 0;

@@ -57,7 +57,8 @@ Captured CaptureStore::finish(Capture capture, bool clean) {
 }
 
 Result<std::shared_ptr<os::UniqueFd>> CaptureStore::open(Captured& captured) {
-  auto fd = std::make_shared<os::UniqueFd>(::openat(directory_, captured.file.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+  auto fd =
+      std::make_shared<os::UniqueFd>(::openat(directory_, captured.file.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
   if (!fd->valid()) return errno_code();
   discard(captured);
   return fd;

@@ -22,8 +22,8 @@ struct Capture {
 
 struct Captured {
   std::uint64_t length = 0;
-  std::string text;       ///< all of it, when `file` is empty
-  std::string file;       ///< name in out/
+  std::string text;  ///< all of it, when `file` is empty
+  std::string file;  ///< name in out/
 };
 
 class CaptureStore {

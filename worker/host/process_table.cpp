@@ -124,8 +124,8 @@ void ProcessTable::end_orphan(pid_t pid) {
 }
 
 std::size_t ProcessTable::orphans_of(Owner owner) const {
-  return static_cast<std::size_t>(
-      std::count_if(orphans_.begin(), orphans_.end(), [owner](const auto& item) { return item.second.owner == owner; }));
+  return static_cast<std::size_t>(std::count_if(orphans_.begin(), orphans_.end(),
+                                                [owner](const auto& item) { return item.second.owner == owner; }));
 }
 
 void ProcessTable::kill_all() {

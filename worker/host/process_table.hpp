@@ -35,8 +35,8 @@ class ProcessTable {
   Result<Started> start(Owner owner, const os::SpawnPlan& plan);
   /// To the group of the first process and to every other process known to be the owner's.
   void signal(Owner owner, int number);
-  /// The first process has ended: the rest of its group is killed, then it is reaped. Orphans of this owner are killed from
-  /// now on, until forget().
+  /// The first process has ended: the rest of its group is killed, then it is reaped. Orphans of this owner are killed
+  /// from now on, until forget().
   os::Reaped end(Owner owner);
   void forget(Owner owner);
 

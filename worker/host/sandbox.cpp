@@ -123,8 +123,7 @@ class Stager {
   std::vector<GuardedFile>& guarded_;
 };
 
-ErrorCode make_sandbox(const Places& places, const std::string& name, const std::string& trash_name,
-                       bool& old_moved) {
+ErrorCode make_sandbox(const Places& places, const std::string& name, const std::string& trash_name, bool& old_moved) {
   if (::mkdirat(places.top, name.c_str(), 0700) != 0) {
     if (errno != EEXIST) return errno_code();
     if (::renameat(places.top, name.c_str(), places.trash, trash_name.c_str()) != 0) return errno_code();
@@ -195,7 +194,8 @@ std::vector<std::string> changed_files(int cache, const std::vector<GuardedFile>
   std::vector<std::string> changed;
   for (const auto& file : guarded) {
     struct stat status {};
-    if (::fstatat(cache, file.path.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) continue;  // removed since: nobody's problem
+    if (::fstatat(cache, file.path.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0)
+      continue;  // removed since: nobody's problem
     if (status.st_size == file.size && status.st_mtim.tv_sec == file.modified.tv_sec &&
         status.st_mtim.tv_nsec == file.modified.tv_nsec) {
       continue;
@@ -278,7 +278,8 @@ class Collector {
   }
 
   bool follow(const StageOutput& output, struct stat& status) {
-    const auto file = os::open_beneath(sandbox_, output.sandbox_name.c_str(), O_RDONLY | O_NONBLOCK, 0, os::Links::inside_the_tree);
+    const auto file =
+        os::open_beneath(sandbox_, output.sandbox_name.c_str(), O_RDONLY | O_NONBLOCK, 0, os::Links::inside_the_tree);
     struct stat target {};
     if (!file || ::fstat(file->get(), &target) != 0 || !S_ISREG(target.st_mode)) return false;
     if (!copy_in(file->get(), output.cache_name, target)) return false;
@@ -307,8 +308,9 @@ class Collector {
 
 }  // namespace
 
-std::vector<MovedOutput> stage_out(const Places& places, const std::string& name, const std::vector<StageOutput>& outputs,
-                                   const std::string& trash_prefix, std::vector<std::string>& trashed) {
+std::vector<MovedOutput> stage_out(const Places& places, const std::string& name,
+                                   const std::vector<StageOutput>& outputs, const std::string& trash_prefix,
+                                   std::vector<std::string>& trashed) {
   std::vector<MovedOutput> all;
   if (outputs.empty()) return all;
   os::UniqueFd sandbox(::openat(places.top, name.c_str(), directory_flags));

@@ -1,5 +1,5 @@
-// Sandboxes of tasks: made, filled with inputs, emptied of outputs. Plain functions over values and descriptors, so that
-// small ones run at once and large ones on a pool thread.
+// Sandboxes of tasks: made, filled with inputs, emptied of outputs. Plain functions over values and descriptors, so
+// that small ones run at once and large ones on a pool thread.
 //
 // How an input gets into a sandbox decides both speed and safety. Tasks may edit their inputs; the cached copy must not
 // change by it. So:
@@ -7,7 +7,8 @@
 //   cached                shared blocks (FICLONE) where the file system can; else a copy up to `copy_limit` bytes;
 //                         else a hard link to a file that was made read-only and whose size and time are remembered
 //                         ("guarded"): should a task change it all the same, the copy is dropped after the task
-// Directories are recreated and their files treated alike; a large one (more than `copy_entries`) is linked, not copied.
+// Directories are recreated and their files treated alike; a large one (more than `copy_entries`) is linked, not
+// copied.
 #pragma once
 
 #include <sys/stat.h>
@@ -24,17 +25,17 @@ namespace taskmill::worker {
 
 struct StagePolicy {
   bool can_clone = false;
-  bool symlinks = true;                    ///< when hard links do not work
-  std::uint64_t copy_limit = 1U << 20;     ///< bytes of one file
+  bool symlinks = true;                 ///< when hard links do not work
+  std::uint64_t copy_limit = 1U << 20;  ///< bytes of one file
   std::uint64_t copy_entries = 64;
-  std::string cache_path;                  ///< absolute, for symbolic links
+  std::string cache_path;  ///< absolute, for symbolic links
 };
 
 struct StageInput {
   std::string cache_name, sandbox_name;
   bool empty_directory = false;
   bool directory = false;
-  bool shared = false;        ///< other tasks may use the object too
+  bool shared = false;  ///< other tasks may use the object too
   std::uint64_t size = 0, entries = 1;
 };
 
@@ -59,8 +60,8 @@ struct Places {
   int top = -1, cache = -1, trash = -1;
 };
 
-/// Makes `name` below top with its private .tmp, then stages the inputs in order; the first failure ends it. An existing
-/// `name` is moved to trash/ as `trash_name` first.
+/// Makes `name` below top with its private .tmp, then stages the inputs in order; the first failure ends it. An
+/// existing `name` is moved to trash/ as `trash_name` first.
 StageOutcome stage_in(const Places& places, const std::string& name, const std::string& trash_name,
                       const std::vector<StageInput>& inputs, const StagePolicy& policy, const std::atomic<bool>& stop);
 /// Is it little enough work for the control thread?
@@ -80,8 +81,9 @@ struct MovedOutput {
 };
 /// Moves what exists of `outputs` into the cache, replacing what was there (old trees go to trash/ under names made of
 /// `trash_prefix`; they are appended to `trashed`).
-std::vector<MovedOutput> stage_out(const Places& places, const std::string& name, const std::vector<StageOutput>& outputs,
-                                   const std::string& trash_prefix, std::vector<std::string>& trashed);
+std::vector<MovedOutput> stage_out(const Places& places, const std::string& name,
+                                   const std::vector<StageOutput>& outputs, const std::string& trash_prefix,
+                                   std::vector<std::string>& trashed);
 
 /// Puts `name` of `from` to `to_name` in the cache by rename, replacing what is there.
 ErrorCode replace_in_cache(const Places& places, int from, const std::string& name, const std::string& cache_name,

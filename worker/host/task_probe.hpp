@@ -1,7 +1,7 @@
 // The seam for measuring tasks: told when a task's first process has started and when it is about to be reaped.
 //
-// The worker itself knows what wait4 tells (rusage). A probe may sample while the task runs (measure::TaskMeter) and says in
-// finish() what goes on the result line behind the id (wire C.6), which legacy managers ignore.
+// The worker itself knows what wait4 tells (rusage). A probe may sample while the task runs (measure::TaskMeter) and
+// says in finish() what goes on the result line behind the id (wire C.6), which legacy managers ignore.
 #pragma once
 
 #include <sys/resource.h>

@@ -15,8 +15,8 @@ class Watches {
  public:
   Watches();
   [[nodiscard]] int fd() const { return fd_.get(); }
-  /// Watches the directory that holds `path` (or the nearest one above it that exists, down to `root`). Calling it again
-  /// after an event moves the watch closer.
+  /// Watches the directory that holds `path` (or the nearest one above it that exists, down to `root`). Calling it
+  /// again after an event moves the watch closer.
   void add(std::uint64_t owner, const std::string& root, const std::string& path);
   void remove(std::uint64_t owner);
   /// Owners with news since the last call.

@@ -58,9 +58,12 @@ Expected<Workspace> Workspace::create(const std::string& parent) {
   space.parent_.reset(::open(absolute.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!space.parent_) return make_error("work directory '" + parent + "': " + errno_code().message());
 
-  space.name_ = "worker-" + std::to_string(::getuid()) + "-" + std::to_string(::getpid()) + "-" + os::secret_letters(suffix_length);
+  space.name_ = "worker-" + std::to_string(::getuid()) + "-" + std::to_string(::getpid()) + "-" +
+                os::secret_letters(suffix_length);
   space.path_ = absolute.string() == "/" ? "/" + space.name_ : absolute.string() + "/" + space.name_;
-  const auto failed = [&](const std::string& why) { return make_error("failed to setup workspace at " + space.path_ + ". " + why); };
+  const auto failed = [&](const std::string& why) {
+    return make_error("failed to setup workspace at " + space.path_ + ". " + why);
+  };
   // Until it is locked it has a name that no other worker takes for a stale workspace.
   const std::string hidden = "." + space.name_;
   auto top = make_directory(space.parent_.get(), hidden.c_str());
@@ -86,7 +89,8 @@ std::string Workspace::check(bool& noexec) const {
   noexec = false;
   const os::UniqueFd file(::openat(top_.get(), "test.sh", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0700));
   if (!file) return "cannot write there: " + errno_code().message();
-  if (const auto error = os::write_all(file.get(), "#!/bin/sh\nexit 0\n")) return "cannot write there: " + error.message();
+  if (const auto error = os::write_all(file.get(), "#!/bin/sh\nexit 0\n"))
+    return "cannot write there: " + error.message();
   const_cast<os::UniqueFd&>(file).reset();
   const auto ran = os::run_and_capture({path_ + "/test.sh"}, 10'000);
   ::unlinkat(top_.get(), "test.sh", 0);
@@ -120,7 +124,8 @@ std::vector<std::string> Workspace::claim_stale() {
 
 Result<std::vector<std::string>> Workspace::reset_cache() {
   std::vector<std::string> old;
-  const std::array<std::pair<const char*, os::UniqueFd*>, 3> parts = {{{"cache", &cache_}, {"in", &in_}, {"out", &out_}}};
+  const std::array<std::pair<const char*, os::UniqueFd*>, 3> parts = {
+      {{"cache", &cache_}, {"in", &in_}, {"out", &out_}}};
   for (const auto& [name, fd] : parts) {
     const auto moved = next_name();
     if (::renameat(top_.get(), name, trash_.get(), moved.c_str()) != 0 && errno != ENOENT) return errno_code();

@@ -24,7 +24,8 @@ namespace taskmill::worker {
 
 class Workspace {
  public:
-  /// Where workspaces go by default: the first usable of CCTOOLS_TEMP, _CONDOR_SCRATCH_DIR, TMPDIR, TEMP, TMP, else /tmp.
+  /// Where workspaces go by default: the first usable of CCTOOLS_TEMP, _CONDOR_SCRATCH_DIR, TMPDIR, TEMP, TMP, else
+  /// /tmp.
   static std::string default_parent();
   static Expected<Workspace> create(const std::string& parent);
 

@@ -25,14 +25,15 @@ void Disposal::when_idle(std::function<void()> handler) {
 
 void Disposal::pump() {
   if (busy_ || names_.empty()) return;
-  busy_ = pool_.submit([this, names = std::exchange(names_, {}), directory = directory_, stop = stop_]() -> aio::Pool::Done {
-    for (const auto& name : names) os::remove_tree(directory, name, stop.get());
-    return [this] {
-      busy_ = false;
-      pump();
-      if (idle() && on_idle_) std::exchange(on_idle_, nullptr)();
-    };
-  });
+  busy_ = pool_.submit(
+      [this, names = std::exchange(names_, {}), directory = directory_, stop = stop_]() -> aio::Pool::Done {
+        for (const auto& name : names) os::remove_tree(directory, name, stop.get());
+        return [this] {
+          busy_ = false;
+          pump();
+          if (idle() && on_idle_) std::exchange(on_idle_, nullptr)();
+        };
+      });
 }
 
 }  // namespace taskmill::worker

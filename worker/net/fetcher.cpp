@@ -51,12 +51,16 @@ std::vector<std::string> Fetcher::words_of(const FetchOrder& order, const std::s
         why = "cannot fetch '" + order.text + "': the program curl is not installed on this worker";
         return {};
       }
-      return {curl, "-q", "-sSL", "--fail", "--proto", schemes, "--proto-redir", "=http,https,ftp,ftps", "--stderr", "-",
-              "-o", target, "--", order.text};
+      return {curl,       "-q", "-sSL", "--fail", "--proto", schemes,   "--proto-redir", "=http,https,ftp,ftps",
+              "--stderr", "-",  "-o",   target,   "--",      order.text};
     }
-    case CacheSource::command: return {"/bin/sh", "-c", expand_path_marks(order.text, target)};
-    case CacheSource::copy: return {"/bin/cp", "-RL", "--", order.text, target};
-    default: why = "nothing to fetch"; return {};
+    case CacheSource::command:
+      return {"/bin/sh", "-c", expand_path_marks(order.text, target)};
+    case CacheSource::copy:
+      return {"/bin/cp", "-RL", "--", order.text, target};
+    default:
+      why = "nothing to fetch";
+      return {};
   }
 }
 
@@ -117,12 +121,15 @@ bool Fetcher::adopt(Job& job, std::string& why, bool& directory, std::uint64_t& 
     return false;
   }
   directory = S_ISDIR(status.st_mode);
-  size = directory ? os::tree_size(context_.space.in(), job.temporary, 5000) : static_cast<std::uint64_t>(status.st_size);
+  size =
+      directory ? os::tree_size(context_.space.in(), job.temporary, 5000) : static_cast<std::uint64_t>(status.st_size);
   entries = directory ? 5000 : 1;
-  if (!directory) ::fchmodat(context_.space.in(), job.temporary.c_str(), (job.order.mode & 0777 & ~current_umask()) | 0400, 0);
+  if (!directory)
+    ::fchmodat(context_.space.in(), job.temporary.c_str(), (job.order.mode & 0777 & ~current_umask()) | 0400, 0);
   bool went = false;
   const auto trash_name = context_.space.next_name();
-  const auto error = replace_in_cache(context_.places(), context_.space.in(), job.temporary, job.order.name, trash_name, went);
+  const auto error =
+      replace_in_cache(context_.places(), context_.space.in(), job.temporary, job.order.name, trash_name, went);
   if (went) context_.disposal.add(trash_name);
   if (error) why = "cannot put it into the cache: " + error.message();
   return !error;

@@ -108,10 +108,16 @@ void Link::on_drained() {
 
 void Link::fail(protocol::Problem problem, const std::string& detail) {
   switch (problem) {
-    case protocol::Problem::auth_unexpected: fault_ = LinkFault::password_required; break;
+    case protocol::Problem::auth_unexpected:
+      fault_ = LinkFault::password_required;
+      break;
     case protocol::Problem::auth_failed:
-    case protocol::Problem::auth_missing: fault_ = LinkFault::wrong_password; break;
-    default: fault_ = LinkFault::protocol; break;
+    case protocol::Problem::auth_missing:
+      fault_ = LinkFault::wrong_password;
+      break;
+    default:
+      fault_ = LinkFault::protocol;
+      break;
   }
   finishing_ = true;
   fault_text_ = std::string(protocol::problem_text(problem)) + (detail.empty() ? "" : ": " + detail);

@@ -1,8 +1,8 @@
 // One connection to a manager: reads messages and bodies, in order, and hands them on.
 //
 // Bodies of files that are already here are written at once; larger ones are spliced from the socket into the file.
-// Everything about their meaning is the owner's. The link ends exactly once, with on_link_closed(); after that, or after
-// detach(), nothing is called any more.
+// Everything about their meaning is the owner's. The link ends exactly once, with on_link_closed(); after that, or
+// after detach(), nothing is called any more.
 #pragma once
 
 #include <boost/asio/ip/tcp.hpp>
@@ -40,7 +40,8 @@ class LinkEvents {
 
 class Link : public aio::ConnectionHandler {
  public:
-  Link(boost::asio::ip::tcp::socket socket, protocol::WorkerSession::Config session, bool has_password, LinkEvents& events);
+  Link(boost::asio::ip::tcp::socket socket, protocol::WorkerSession::Config session, bool has_password,
+       LinkEvents& events);
   ~Link() override;
   Link(const Link&) = delete;
   Link& operator=(const Link&) = delete;

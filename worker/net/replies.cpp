@@ -27,7 +27,8 @@ void send_range(aio::Connection& connection, os::UniqueFd file, std::uint64_t of
   std::string bytes(static_cast<std::size_t>(length), '\0');
   std::size_t have = 0;
   while (have < bytes.size()) {
-    const ssize_t got = ::pread(file.get(), bytes.data() + have, bytes.size() - have, static_cast<off_t>(offset + have));
+    const ssize_t got =
+        ::pread(file.get(), bytes.data() + have, bytes.size() - have, static_cast<off_t>(offset + have));
     if (got < 0 && errno == EINTR) continue;
     if (got <= 0) break;  // it has become shorter: the announced rest is zeros
     have += static_cast<std::size_t>(got);
@@ -37,7 +38,9 @@ void send_range(aio::Connection& connection, os::UniqueFd file, std::uint64_t of
 
 void Replies::want_results() { requests_.push_back({false, {}, false, {}}); }
 
-void Replies::want_get(std::string name, bool recursive) { requests_.push_back({true, std::move(name), recursive, {}}); }
+void Replies::want_get(std::string name, bool recursive) {
+  requests_.push_back({true, std::move(name), recursive, {}});
+}
 
 bool Replies::wants(std::string_view name) const {
   return std::any_of(requests_.begin(), requests_.end(),
@@ -118,7 +121,8 @@ void Replies::visit(int directory, const std::string& leaf, const std::string& p
   if (S_ISREG(status.st_mode)) return send_regular(std::move(file), path, static_cast<std::uint64_t>(status.st_size));
   if (!S_ISDIR(status.st_mode)) return send_missing(path, EINVAL);
   const std::pair<dev_t, ino_t> identity{status.st_dev, status.st_ino};
-  const bool loop = std::any_of(walk_.begin(), walk_.end(), [&](const Level& level) { return level.identity == identity; });
+  const bool loop =
+      std::any_of(walk_.begin(), walk_.end(), [&](const Level& level) { return level.identity == identity; });
   if (loop || walk_.size() >= deepest) return send_missing(path, ELOOP);
   std::string text;
   if (!protocol::dir_item(text, path)) return send_missing(root_name_, EINVAL);

@@ -1,9 +1,9 @@
 // Answers to `send_results` and `get`, in the order of the requests.
 //
 // A result exchange is queued in one go. A `get` of a tree is walked in small steps: the walk pauses while the
-// connection is congested, so memory and open files stay bounded however large the tree is. Nothing outside the requested
-// object is ever read: links are followed only while they stay inside it, and everything that is not a regular file or a
-// directory is "missing".
+// connection is congested, so memory and open files stay bounded however large the tree is. Nothing outside the
+// requested object is ever read: links are followed only while they stay inside it, and everything that is not a
+// regular file or a directory is "missing".
 #pragma once
 
 #include <dirent.h>

@@ -53,7 +53,8 @@ void Seeker::on_candidates(const Expected<std::vector<catalog::ManagerCandidate>
     for (const auto& host : manager.hosts) {
       Target target{{host, manager.port}, manager.key, manager.ssl, manager.protocol};
       if (ssl_ && !manager.ssl) {
-        log_.complain("work_queue_worker: --ssl was given, but manager " + target.address.text() + " is not using ssl.");
+        log_.complain("work_queue_worker: --ssl was given, but manager " + target.address.text() +
+                      " is not using ssl.");
         continue;
       }
       if (fixed_version_ != 0) target.version = fixed_version_;
@@ -69,7 +70,8 @@ void Seeker::on_candidates(const Expected<std::vector<catalog::ManagerCandidate>
 void Seeker::order_targets() {
   const auto last = std::exchange(last_key_, {});
   if (last.empty()) return;
-  const auto behind = std::find_if(targets_.rbegin(), targets_.rend(), [&](const Target& target) { return target.key == last; });
+  const auto behind =
+      std::find_if(targets_.rbegin(), targets_.rend(), [&](const Target& target) { return target.key == last; });
   std::rotate(targets_.begin(), behind.base(), targets_.end());
   if (behind == targets_.rend()) return;
 }
@@ -82,15 +84,16 @@ void Seeker::try_next() {
   while (next_ < targets_.size() && skip_ && skip_(targets_[next_].key)) ++next_;
   if (next_ >= targets_.size()) return end_pass();
   const Target& target = targets_[next_++];
-  dial_ = catalog::Dial::start(io_, {target.address.host, target.address.port}, connect_limit, [this, target](auto socket) {
-    dial_.reset();
-    if (!active_) return;
-    if (!socket) {
-      log_.complain(familiar(socket.error().text));
-      return try_next();
-    }
-    found_(std::move(**socket), target);
-  });
+  dial_ =
+      catalog::Dial::start(io_, {target.address.host, target.address.port}, connect_limit, [this, target](auto socket) {
+        dial_.reset();
+        if (!active_) return;
+        if (!socket) {
+          log_.complain(familiar(socket.error().text));
+          return try_next();
+        }
+        found_(std::move(**socket), target);
+      });
 }
 
 void Seeker::end_pass() {

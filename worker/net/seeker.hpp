@@ -24,9 +24,9 @@ namespace taskmill::worker {
 
 struct Target {
   HostPort address;
-  std::string key;    ///< identity over time
+  std::string key;  ///< identity over time
   bool ssl = false;
-  int version = 11;   ///< to greet with
+  int version = 11;  ///< to greet with
 };
 
 class Seeker {

@@ -100,57 +100,57 @@ void Worker::on_link_ready() {
 void Worker::on_link_message(protocol::ToWorker& message) {
   const Now now = aio::now();
   const auto ignore = [](const auto&) {};
-  std::visit(
-      Overloaded{
-          [&](protocol::RunTask& run) { machine_.on_task(std::move(run.task), now, effects_); },
-          [&](protocol::Kill& kill) { machine_.on_kill(kill.task_id, now.time, effects_); },
-          [&](protocol::SendResults&) {
-            machine_.on_results_requested();
-            replies_->want_results();
-            pump_replies();  // now, in case a `kill` follows in the same breath
-          },
-          [&](protocol::Get& get) {
-            replies_->want_get(std::string(get.name), get.recursive);
-            pump_replies();
-          },
-          [&](protocol::Unlink& unlink) {
-            if (!replies_->wants(unlink.name)) return machine_.on_unlink(unlink.name, now.time, effects_);
-            replies_->in_turn([this, name = std::string(unlink.name)] {
-              machine_.on_unlink(name, aio::steady_now(), effects_);
-              wake();
-            });
-          },
-          [&](protocol::BeginDirectory& directory) {
-            machine_.on_work(now.time);
-            cache_writer_->begin_directory(directory.path);
-          },
-          [&](protocol::PutSymlink& link) { cache_writer_->symlink(link.path, link.target); },
-          [&](protocol::EndDirectory&) { store(cache_writer_->end_directory()); },
-          [&](protocol::PutUrl& url) {
-            machine_.on_recipe(CacheSource::url, url.name, url.url, url.mode, false, now.time, effects_);
-          },
-          [&](protocol::PutCommand& put) {
-            machine_.on_recipe(CacheSource::command, put.name, put.command, put.mode, false, now.time, effects_);
-          },
-          [&](protocol::LegacyUrl& url) {
-            machine_.on_recipe(CacheSource::url, url.name, url.url, url.mode, true, now.time, effects_);
-          },
-          [&](protocol::ThirdGet& get) { handle(get); },
-          [&](protocol::ThirdPut& put) { handle(put); },
-          [&](protocol::Check&) { machine_.on_check(effects_); },
-          [&](protocol::Tlq& tlq) {
-            // Legacy: a place in a task queue, of which only the reception counts.
-            if (!measuring_.on_token(tlq.token)) machine_.on_work(now.time);
-          },
-          [&](protocol::Release&) {
-            if (!effects_.leave) effects_.leave = Leave{SessionEnd::released, "released by the manager"};
-          },
-          [&](protocol::Exit&) {
-            if (!effects_.leave) effects_.leave = Leave{SessionEnd::exit_ordered, "the manager ordered the worker to exit"};
-          },
-          ignore,
-      },
-      message);
+  std::visit(Overloaded{
+                 [&](protocol::RunTask& run) { machine_.on_task(std::move(run.task), now, effects_); },
+                 [&](protocol::Kill& kill) { machine_.on_kill(kill.task_id, now.time, effects_); },
+                 [&](protocol::SendResults&) {
+                   machine_.on_results_requested();
+                   replies_->want_results();
+                   pump_replies();  // now, in case a `kill` follows in the same breath
+                 },
+                 [&](protocol::Get& get) {
+                   replies_->want_get(std::string(get.name), get.recursive);
+                   pump_replies();
+                 },
+                 [&](protocol::Unlink& unlink) {
+                   if (!replies_->wants(unlink.name)) return machine_.on_unlink(unlink.name, now.time, effects_);
+                   replies_->in_turn([this, name = std::string(unlink.name)] {
+                     machine_.on_unlink(name, aio::steady_now(), effects_);
+                     wake();
+                   });
+                 },
+                 [&](protocol::BeginDirectory& directory) {
+                   machine_.on_work(now.time);
+                   cache_writer_->begin_directory(directory.path);
+                 },
+                 [&](protocol::PutSymlink& link) { cache_writer_->symlink(link.path, link.target); },
+                 [&](protocol::EndDirectory&) { store(cache_writer_->end_directory()); },
+                 [&](protocol::PutUrl& url) {
+                   machine_.on_recipe(CacheSource::url, url.name, url.url, url.mode, false, now.time, effects_);
+                 },
+                 [&](protocol::PutCommand& put) {
+                   machine_.on_recipe(CacheSource::command, put.name, put.command, put.mode, false, now.time, effects_);
+                 },
+                 [&](protocol::LegacyUrl& url) {
+                   machine_.on_recipe(CacheSource::url, url.name, url.url, url.mode, true, now.time, effects_);
+                 },
+                 [&](protocol::ThirdGet& get) { handle(get); },
+                 [&](protocol::ThirdPut& put) { handle(put); },
+                 [&](protocol::Check&) { machine_.on_check(effects_); },
+                 [&](protocol::Tlq& tlq) {
+                   // Legacy: a place in a task queue, of which only the reception counts.
+                   if (!measuring_.on_token(tlq.token)) machine_.on_work(now.time);
+                 },
+                 [&](protocol::Release&) {
+                   if (!effects_.leave) effects_.leave = Leave{SessionEnd::released, "released by the manager"};
+                 },
+                 [&](protocol::Exit&) {
+                   if (!effects_.leave)
+                     effects_.leave = Leave{SessionEnd::exit_ordered, "the manager ordered the worker to exit"};
+                 },
+                 ignore,
+             },
+             message);
 }
 
 void Worker::handle(protocol::ThirdGet& message) {
@@ -164,8 +164,8 @@ void Worker::handle(protocol::ThirdGet& message) {
   }
 }
 
-// Version 9, rarely used: an output given to a command or copied to a path of this machine. Done outside the task's life,
-// blocking nobody: the answer comes when it is known, and old managers take it between any two lines.
+// Version 9, rarely used: an output given to a command or copied to a path of this machine. Done outside the task's
+// life, blocking nobody: the answer comes when it is known, and old managers take it between any two lines.
 void Worker::handle(protocol::ThirdPut& message) {
   const auto source = space_.path() + "/cache/" + std::string(message.name);
   const auto text = std::string(message.text);
@@ -281,8 +281,12 @@ void Worker::on_link_closed(LinkFault fault, const std::string& reason) {
     case LinkFault::tls:
       log_.complain("work_queue_worker: could not setup ssl connection. " + reason);
       break;
-    case LinkFault::protocol: log_.notice("invalid command from manager: " + reason); break;
-    case LinkFault::closed: log_.detail("connection to " + target_.address.text() + " ended: " + reason); break;
+    case LinkFault::protocol:
+      log_.notice("invalid command from manager: " + reason);
+      break;
+    case LinkFault::closed:
+      log_.detail("connection to " + target_.address.text() + " ended: " + reason);
+      break;
   }
   const bool was_ready = ready_;
   const bool silent = was_ready && !link_->heard_anything() && fault == LinkFault::closed;
@@ -304,7 +308,9 @@ bool Worker::try_other_version() {
   seeker_.remember_version(target_.key, other);
   // Only once per manager and pause: with neither version welcome the usual waiting applies.
   const bool first = other == protocol::version_oldest;
-  if (first) log_.detail("manager " + target_.address.text() + " closed without a word: trying protocol version " + std::to_string(other));
+  if (first)
+    log_.detail("manager " + target_.address.text() + " closed without a word: trying protocol version " +
+                std::to_string(other));
   return first;
 }
 

@@ -45,8 +45,10 @@ bool is_shortage(const ErrorCode& error) {
     case EMFILE:
     case ENFILE:
     case ENOSPC:
-    case EDQUOT: return true;
-    default: return false;
+    case EDQUOT:
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -68,7 +70,8 @@ std::vector<StageInput> TaskRunner::inputs_of(const TaskSlot& task) {
     input.cache_name = file.cache_name;
     input.sandbox_name = file.sandbox_name;
     input.empty_directory = file.empty_directory;
-    if (const CacheEntry* entry = context_.machine.cache().find(file.cache_name); entry != nullptr && !file.empty_directory) {
+    if (const CacheEntry* entry = context_.machine.cache().find(file.cache_name);
+        entry != nullptr && !file.empty_directory) {
       input.directory = entry->directory;
       input.size = entry->size;
       input.entries = entry->entries;
@@ -90,7 +93,8 @@ void TaskRunner::start(TaskKey key) {
   const auto trash_name = context_.space.next_name();
   Run& stored = *runs_.insert_or_assign(key, std::move(run)).first->second;
   if (is_quick(inputs, context_.policy)) {
-    on_staged(key, stage_in(context_.places(), stored.sandbox, trash_name, inputs, context_.policy, *context_.stop), trash_name);
+    on_staged(key, stage_in(context_.places(), stored.sandbox, trash_name, inputs, context_.policy, *context_.stop),
+              trash_name);
     return;
   }
   auto job = [this, alive = alive_, key, name = stored.sandbox, trash_name, inputs, places = context_.places(),
@@ -101,7 +105,8 @@ void TaskRunner::start(TaskKey key) {
     };
   };
   if (!context_.pool.submit(job)) {
-    on_staged(key, stage_in(context_.places(), stored.sandbox, trash_name, inputs, context_.policy, *context_.stop), trash_name);
+    on_staged(key, stage_in(context_.places(), stored.sandbox, trash_name, inputs, context_.policy, *context_.stop),
+              trash_name);
   }
 }
 
@@ -124,7 +129,8 @@ void TaskRunner::on_staged(TaskKey key, StageOutcome outcome, const std::string&
 
 void TaskRunner::fail_start(Run& run, const ErrorCode& error, const std::string& why) {
   const TaskKey key = run.key;
-  const auto text = "task could not be started: " + (why.empty() ? "an input is missing (" + error.message() + ")" : why);
+  const auto text =
+      "task could not be started: " + (why.empty() ? "an input is missing (" + error.message() + ")" : why);
   if (text != last_failure_) context_.log.error(text);
   last_failure_ = text;
   if (!is_shortage(error)) {
@@ -132,8 +138,8 @@ void TaskRunner::fail_start(Run& run, const ErrorCode& error, const std::string&
     context_.machine.on_start_failed(key, 1, 1, why, aio::steady_now(), context_.effects);
     return context_.wake();
   }
-  // Not the task's fault: refused, so that the manager can give it to somebody who has room. A little later, because old
-  // managers send a refused task to the same worker again at once.
+  // Not the task's fault: refused, so that the manager can give it to somebody who has room. A little later, because
+  // old managers send a refused task to the same worker again at once.
   run.ending = true;
   run.patience = std::make_unique<boost::asio::steady_timer>(context_.io, shortage_pause);
   run.patience->async_wait([this, key](ErrorCode aborted) {
@@ -151,7 +157,8 @@ void TaskRunner::launch(Run& run) {
   const TaskKey key = run.key;
   const TaskSlot& task = *context_.machine.slot(key);
   auto capture = context_.captures.acquire();
-  if (!capture) return fail_start(run, capture.error(), "cannot create the file for its output: " + capture.error().message());
+  if (!capture)
+    return fail_start(run, capture.error(), "cannot create the file for its output: " + capture.error().message());
   run.capture = std::move(*capture);
   const Now now = aio::now();  // the time of a task includes its start
   auto started = spawn(run, task);
@@ -168,7 +175,8 @@ void TaskRunner::launch(Run& run) {
   });
   if (probe_ != nullptr) probe_->started(key, started->pid, now.time);
   if (context_.log.detailed()) {
-    context_.log.detail("started process " + std::to_string(started->pid) + " (" + task.description.command.value_or("") + ")");
+    context_.log.detail("started process " + std::to_string(started->pid) + " (" +
+                        task.description.command.value_or("") + ")");
   }
   context_.machine.on_started(key, now, context_.effects);
   const TaskSlot* slot = context_.machine.slot(key);
@@ -285,7 +293,8 @@ void TaskRunner::finish(Run& run) {
   }
   if (context_.log.detailed()) {
     context_.log.detail("task " + std::to_string(task.description.task_id) + " ended with wait status " +
-                        std::to_string(exit.wait_status) + ", " + std::to_string(exit.output_length) + " bytes of output");
+                        std::to_string(exit.wait_status) + ", " + std::to_string(exit.output_length) +
+                        " bytes of output");
   }
   context_.machine.on_exited(key, std::move(exit), now, context_.effects);
   context_.wake();
@@ -323,7 +332,8 @@ void TaskRunner::remove(Run& run) {
     // Most sandboxes are empty in the end: two calls instead of a move and a thread.
     const auto temp = run.sandbox + "/.tmp";
     ::unlinkat(context_.space.top(), temp.c_str(), AT_REMOVEDIR);
-    if (::unlinkat(context_.space.top(), run.sandbox.c_str(), AT_REMOVEDIR) == 0 || errno == ENOENT) return erase(run.key);
+    if (::unlinkat(context_.space.top(), run.sandbox.c_str(), AT_REMOVEDIR) == 0 || errno == ENOENT)
+      return erase(run.key);
     to_trash(run);
   }
   if (run.in_trash) context_.disposal.add(run.sandbox);
@@ -342,7 +352,8 @@ Captured* TaskRunner::output_of(TaskKey key) {
 Result<os::UniqueFd> TaskRunner::open_in_sandbox(TaskKey key, const std::string& path) {
   const auto at = runs_.find(key);
   if (at == runs_.end() || at->second->in_trash) return ErrorCode(ENOENT, boost::system::system_category());
-  const os::UniqueFd sandbox(::openat(context_.space.top(), at->second->sandbox.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const os::UniqueFd sandbox(
+      ::openat(context_.space.top(), at->second->sandbox.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!sandbox) return errno_code();
   return os::open_beneath(sandbox.get(), path.c_str(), O_RDONLY | O_NONBLOCK, 0, os::Links::inside_the_tree);
 }

@@ -47,8 +47,23 @@ Worker::Worker(boost::asio::io_context& io, Log& log, Workspace& space, WorkerSe
       environment_(settings_.environment, space.path(), space.temp_path()),
       disposal_(io, space.trash()),
       pool_(io, 2),
-      context_{io, log, machine_, effects_, space, processes_, captures_, disposal_, pool_, environment_,
-               policy_of(settings_, space), settings_.task_wrapper, settings_.direct_start, {}, {}, {}, {}},
+      context_{io,
+               log,
+               machine_,
+               effects_,
+               space,
+               processes_,
+               captures_,
+               disposal_,
+               pool_,
+               environment_,
+               policy_of(settings_, space),
+               settings_.task_wrapper,
+               settings_.direct_start,
+               {},
+               {},
+               {},
+               {}},
       tasks_(context_),
       measuring_(context_, settings_.limits),
       fetcher_(context_),
@@ -196,7 +211,8 @@ void Worker::on_timer() {
   if (stopping_) return turn();
   const Time now = aio::steady_now();
   machine_.life().check(now);
-  if (ready_by_ && now >= *ready_by_ && link_) link_->close("the manager did not complete the password exchange in time");
+  if (ready_by_ && now >= *ready_by_ && link_)
+    link_->close("the manager did not complete the password exchange in time");
   if (machine_.in_session() && now >= next_disk_) measure_disk();
   if (settings_.volatility > 0 && now >= next_volatile_) {
     next_volatile_ = now + volatile_interval;

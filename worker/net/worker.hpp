@@ -1,7 +1,8 @@
-// The worker as a whole: finds managers, holds one session at a time, lets the machine decide and performs what it wants.
+// The worker as a whole: finds managers, holds one session at a time, lets the machine decide and performs what it
+// wants.
 //
-// run() returns the exit status. Everything happens on one thread that never blocks; it ends when the life cycle says so,
-// on a signal, or when the parent process is gone, and leaves no process and no file behind.
+// run() returns the exit status. Everything happens on one thread that never blocks; it ends when the life cycle says
+// so, on a signal, or when the parent process is gone, and leaves no process and no file behind.
 #pragma once
 
 #include <boost/asio/io_context.hpp>
@@ -26,14 +27,14 @@ namespace taskmill::worker {
 
 struct WorkerSettings {
   MachineConfig machine;
-  std::vector<HostPort> hosts;         ///< or:
-  std::string project;                 ///< look for it in the catalog
+  std::vector<HostPort> hosts;  ///< or:
+  std::string project;          ///< look for it in the catalog
   std::string catalogs;
   catalog::ConnectionMode connection_mode = catalog::ConnectionMode::unset;
   bool ssl = false;
   aio::ClientTlsOptions tls;
   std::optional<std::string> password;
-  int fixed_version = 0;               ///< 0: find out
+  int fixed_version = 0;  ///< 0: find out
   bool parent_death = false;
   bool symlinks = true;
   double volatility = 0;
@@ -121,7 +122,7 @@ class Worker : public LinkEvents {
   std::vector<std::shared_ptr<Link>> closing_;  ///< flushing their last words
   std::unique_ptr<Replies> replies_;
   std::unique_ptr<CacheWriter> cache_writer_;
-  bool ready_ = false;            ///< hello sent
+  bool ready_ = false;  ///< hello sent
   bool storing_ = false;
   bool had_session_ = false;
   Time link_started_{};

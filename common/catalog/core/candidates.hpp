@@ -28,16 +28,16 @@ enum class ConnectionMode : std::uint8_t {
 ConnectionMode parse_connection_mode(std::string_view text);
 
 struct ManagerCandidate {
-  std::string key;                 ///< identity over time: the uuid, else "address:port"
+  std::string key;  ///< identity over time: the uuid, else "address:port"
   std::string project;
   std::string owner;
   std::string name;                ///< host name as the catalog knows it
   std::vector<std::string> hosts;  ///< names or addresses to try, in order; never empty, no duplicates
   std::uint16_t port = 0;
   bool ssl = false;
-  int protocol = 9;                ///< newest version both sides speak (9 or 11); absent in the record = 9
+  int protocol = 9;  ///< newest version both sides speak (9 or 11); absent in the record = 9
   std::int64_t tasks_waiting = 0;
-  std::int64_t age_seconds = 0;    ///< since the catalog last heard of it
+  std::int64_t age_seconds = 0;  ///< since the catalog last heard of it
 };
 
 struct CandidateRules {

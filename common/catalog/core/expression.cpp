@@ -68,18 +68,24 @@ Outcome compare(Operator op, const Value& left, const Value& right) {
   if (const auto a = left.number(), b = right.number(); a && b) {
     const auto* i = left.as_int();
     const auto* k = right.as_int();
-    if (i != nullptr && k != nullptr) order = *i < *k ? -1 : static_cast<int>(*i > *k);
-    else order = *a < *b ? -1 : static_cast<int>(*a > *b);
+    if (i != nullptr && k != nullptr)
+      order = *i < *k ? -1 : static_cast<int>(*i > *k);
+    else
+      order = *a < *b ? -1 : static_cast<int>(*a > *b);
   } else if (left.as_string() != nullptr && right.as_string() != nullptr) {
     order = left.as_string()->compare(*right.as_string());
   } else {
     return Outcome::failed("mismatched types for a comparison");
   }
   switch (op) {
-    case Operator::lt: return Outcome::of(order < 0);
-    case Operator::le: return Outcome::of(order <= 0);
-    case Operator::gt: return Outcome::of(order > 0);
-    default: return Outcome::of(order >= 0);
+    case Operator::lt:
+      return Outcome::of(order < 0);
+    case Operator::le:
+      return Outcome::of(order <= 0);
+    case Operator::gt:
+      return Outcome::of(order > 0);
+    default:
+      return Outcome::of(order >= 0);
   }
 }
 
@@ -87,9 +93,15 @@ Outcome integer_arithmetic(Operator op, std::int64_t a, std::int64_t b) {
   std::int64_t result = 0;
   bool overflow = false;
   switch (op) {
-    case Operator::add: overflow = __builtin_add_overflow(a, b, &result); break;
-    case Operator::sub: overflow = __builtin_sub_overflow(a, b, &result); break;
-    case Operator::mul: overflow = __builtin_mul_overflow(a, b, &result); break;
+    case Operator::add:
+      overflow = __builtin_add_overflow(a, b, &result);
+      break;
+    case Operator::sub:
+      overflow = __builtin_sub_overflow(a, b, &result);
+      break;
+    case Operator::mul:
+      overflow = __builtin_mul_overflow(a, b, &result);
+      break;
     default:
       if (b == 0) return Outcome::failed("division by zero");
       if (b == -1) {  // the one quotient that overflows
@@ -107,11 +119,16 @@ Outcome arithmetic(Operator op, const Value& left, const Value& right) {
   }
   if (const auto a = left.number(), b = right.number(); a && b) {
     switch (op) {
-      case Operator::add: return Outcome::of(*a + *b);
-      case Operator::sub: return Outcome::of(*a - *b);
-      case Operator::mul: return Outcome::of(*a * *b);
-      case Operator::div: return *b == 0 ? Outcome::failed("division by zero") : Outcome::of(*a / *b);
-      default: return *b == 0 ? Outcome::failed("division by zero") : Outcome::of(std::fmod(*a, *b));
+      case Operator::add:
+        return Outcome::of(*a + *b);
+      case Operator::sub:
+        return Outcome::of(*a - *b);
+      case Operator::mul:
+        return Outcome::of(*a * *b);
+      case Operator::div:
+        return *b == 0 ? Outcome::failed("division by zero") : Outcome::of(*a / *b);
+      default:
+        return *b == 0 ? Outcome::failed("division by zero") : Outcome::of(std::fmod(*a, *b));
     }
   }
   if (op == Operator::add && left.as_string() != nullptr && right.as_string() != nullptr) {
@@ -143,22 +160,28 @@ class Evaluator {
 
   Outcome run(const Node& node) const {
     switch (node.kind) {
-      case Node::Kind::literal: return Outcome::view(node.value);
+      case Node::Kind::literal:
+        return Outcome::view(node.value);
       case Node::Kind::symbol: {
         const Value* value = record_.find(node.name);
         return value != nullptr ? Outcome::view(*value) : Outcome::failed(node.name + ": undefined symbol");
       }
-      case Node::Kind::unary: return unary(node);
-      case Node::Kind::binary: return binary(node);
+      case Node::Kind::unary:
+        return unary(node);
+      case Node::Kind::binary:
+        return binary(node);
       case Node::Kind::index: {
         const auto target = run(*node.children[0]);
         const auto position = run(*node.children[1]);
         if (auto problem = first_problem(target, position)) return std::move(*problem);
         return element(target.get(), position.get());
       }
-      case Node::Kind::call: return call(node);
-      case Node::Kind::array: return array(node);
-      case Node::Kind::doubt: break;
+      case Node::Kind::call:
+        return call(node);
+      case Node::Kind::array:
+        return array(node);
+      case Node::Kind::doubt:
+        break;
     }
     return Outcome{};
   }

@@ -198,9 +198,12 @@ class Parser {
   }
 
   static MutableNode negated(MutableNode node) {
-    if (const auto* integer = node->value.as_int()) node->value = Value(-*integer);
-    else if (const auto* real = node->value.as_double()) node->value = Value(-*real);
-    else node->kind = Node::Kind::doubt;
+    if (const auto* integer = node->value.as_int())
+      node->value = Value(-*integer);
+    else if (const auto* real = node->value.as_double())
+      node->value = Value(-*real);
+    else
+      node->kind = Node::Kind::doubt;
     return node;
   }
 
@@ -241,9 +244,12 @@ class Parser {
     auto node = make(Node::Kind::literal);
     if (node == nullptr) return nullptr;
     auto token = lexer_.take();
-    if (kind == Token::Kind::integer) node->value = Value(token.integer);
-    else if (kind == Token::Kind::real) node->value = Value(token.real);
-    else node->value = Value(std::move(token.text));
+    if (kind == Token::Kind::integer)
+      node->value = Value(token.integer);
+    else if (kind == Token::Kind::real)
+      node->value = Value(token.real);
+    else
+      node->value = Value(std::move(token.text));
     return node;
   }
 

@@ -8,7 +8,8 @@ namespace taskmill::catalog {
 namespace {
 
 Error wrong(std::string_view item, const char* why) {
-  return make_error("'" + std::string(item) + "' is not a catalog host (" + why + "); write HOST, HOST:PORT or [IPV6]:PORT");
+  return make_error("'" + std::string(item) + "' is not a catalog host (" + why +
+                    "); write HOST, HOST:PORT or [IPV6]:PORT");
 }
 
 }  // namespace

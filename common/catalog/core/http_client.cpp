@@ -21,7 +21,8 @@ bool same_word(std::string_view a, std::string_view b) {
 
 Expected<Url> parse_url(std::string_view text) {
   constexpr std::string_view scheme = "http://";
-  if (text.substr(0, scheme.size()) != scheme) return make_error("'" + std::string(text) + "' is not an http:// address");
+  if (text.substr(0, scheme.size()) != scheme)
+    return make_error("'" + std::string(text) + "' is not an http:// address");
   text.remove_prefix(scheme.size());
   const auto slash = text.find('/');
   auto host = parse_host(text.substr(0, slash), 80);
@@ -45,7 +46,8 @@ std::optional<Host> choose_proxy(std::string_view http_proxy) {
     item = trim(item);
     if (item.empty()) continue;
     if (item == "DIRECT") return std::nullopt;
-    auto url = parse_url(item.find("://") == std::string_view::npos ? "http://" + std::string(item) : std::string(item));
+    auto url =
+        parse_url(item.find("://") == std::string_view::npos ? "http://" + std::string(item) : std::string(item));
     if (url) return url->host;
   }
   return std::nullopt;
@@ -109,7 +111,8 @@ bool HttpReader::on_line(const std::string& line) {
       state_ = State::headers;
       return true;
     }
-    case State::headers: return line.empty() ? on_headers_end() : on_header(line);
+    case State::headers:
+      return line.empty() ? on_headers_end() : on_header(line);
     case State::chunk_size: {
       std::uint64_t size = 0;
       const auto [end, error] = std::from_chars(line.data(), line.data() + line.size(), size, 16);
@@ -118,8 +121,11 @@ bool HttpReader::on_line(const std::string& line) {
       state_ = size == 0 ? State::done : State::chunk_data;
       return true;
     }
-    case State::chunk_end: state_ = State::chunk_size; return line.empty() || fail("wrong end of a chunk");
-    default: return fail("unexpected line");
+    case State::chunk_end:
+      state_ = State::chunk_size;
+      return line.empty() || fail("wrong end of a chunk");
+    default:
+      return fail("unexpected line");
   }
 }
 

@@ -165,19 +165,32 @@ void Lexer::read_string() {
     if (at_ >= text_.size()) break;
     const char escaped = text_[at_++];
     switch (escaped) {
-      case 'b': token_.text += '\b'; break;
-      case 'f': token_.text += '\f'; break;
-      case 'n': token_.text += '\n'; break;
-      case 'r': token_.text += '\r'; break;
-      case 't': token_.text += '\t'; break;
+      case 'b':
+        token_.text += '\b';
+        break;
+      case 'f':
+        token_.text += '\f';
+        break;
+      case 'n':
+        token_.text += '\n';
+        break;
+      case 'r':
+        token_.text += '\r';
+        break;
+      case 't':
+        token_.text += '\t';
+        break;
       case 'u':
         read_unicode_escape();
         if (token_.kind == Token::Kind::bad) return;
         break;
       case '"':
       case '\\':
-      case '/': token_.text += escaped; break;
-      default: return bad("invalid escape in a string");
+      case '/':
+        token_.text += escaped;
+        break;
+      default:
+        return bad("invalid escape in a string");
     }
   }
   bad("the string has no end");

@@ -11,13 +11,11 @@ namespace taskmill::catalog {
 struct Token {
   enum class Kind : std::uint8_t { end, bad, integer, real, string, symbol, punctuation };
   Kind kind = Kind::end;
-  std::string text;           ///< decoded string, symbol, or the punctuation ("==", "[", …); reason when bad
+  std::string text;  ///< decoded string, symbol, or the punctuation ("==", "[", …); reason when bad
   std::int64_t integer = 0;
   double real = 0;
 
-  [[nodiscard]] bool is(std::string_view punctuation) const {
-    return kind == Kind::punctuation && text == punctuation;
-  }
+  [[nodiscard]] bool is(std::string_view punctuation) const { return kind == Kind::punctuation && text == punctuation; }
   [[nodiscard]] bool is_symbol(std::string_view name) const { return kind == Kind::symbol && text == name; }
 };
 

@@ -63,7 +63,8 @@ Page classads_list(const RecordStore& store) {
 std::string html_start(std::string_view title) {
   return "<!DOCTYPE html>\n<html><head><meta charset=\"utf-8\"><title>" + html_escape(title) +
          "</title><style>body{font-family:sans-serif}td,th{padding:2px 12px;text-align:left}"
-         "tr:nth-child(even){background:#eee}</style></head>\n<body><h1>" + html_escape(title) + "</h1>\n";
+         "tr:nth-child(even){background:#eee}</style></head>\n<body><h1>" +
+         html_escape(title) + "</h1>\n";
 }
 
 Page overview(const RecordStore& store) {
@@ -114,11 +115,16 @@ bool starts_with(std::string_view text, std::string_view prefix) { return text.s
 
 const char* reason_of(int status) {
   switch (status) {
-    case 200: return "OK";
-    case 400: return "Bad Request";
-    case 404: return "Not Found";
-    case 503: return "Service Unavailable";
-    default: return "Server Error";
+    case 200:
+      return "OK";
+    case 400:
+      return "Bad Request";
+    case 404:
+      return "Not Found";
+    case 503:
+      return "Service Unavailable";
+    default:
+      return "Server Error";
   }
 }
 
@@ -128,12 +134,23 @@ std::string html_escape(std::string_view text) {
   std::string out;
   for (const char c : clean_utf8(text)) {
     switch (c) {
-      case '&': out += "&amp;"; break;
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '"': out += "&quot;"; break;
-      case '\'': out += "&#39;"; break;
-      default: out += c;
+      case '&':
+        out += "&amp;";
+        break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '"':
+        out += "&quot;";
+        break;
+      case '\'':
+        out += "&#39;";
+        break;
+      default:
+        out += c;
     }
   }
   return out;
@@ -147,8 +164,9 @@ Page render_page(const RecordStore& store, std::string_view target) {
   if (path == "/query.newclassads") return classads_list(store);
   if (starts_with(path, "/query/")) return filtered_list(store, path.substr(7));
   if (starts_with(path, "/detail/")) return detail(store, path.substr(8));
-  return {404, std::string(html), html_start("Not Found") + "<p>There is no page " + html_escape(path) +
-                                      ". Try <a href=\"/\">the overview</a>.</p></body></html>\n"};
+  return {404, std::string(html),
+          html_start("Not Found") + "<p>There is no page " + html_escape(path) +
+              ". Try <a href=\"/\">the overview</a>.</p></body></html>\n"};
 }
 
 std::string page_head(int status, std::string_view type, std::size_t length, std::int64_t unix_time) {

@@ -29,20 +29,30 @@ class Reader {
     if (++values_ > limits_.values) return fail("too many values");
     const auto& token = lexer_.peek();
     switch (token.kind) {
-      case Token::Kind::integer: out = Value(token.integer); break;
-      case Token::Kind::real: out = Value(token.real); break;
-      case Token::Kind::string: out = Value(lexer_.take().text); return true;
+      case Token::Kind::integer:
+        out = Value(token.integer);
+        break;
+      case Token::Kind::real:
+        out = Value(token.real);
+        break;
+      case Token::Kind::string:
+        out = Value(lexer_.take().text);
+        return true;
       case Token::Kind::symbol:
-        if (token.text == "true" || token.text == "false") out = Value(token.text == "true");
-        else if (token.text == "null") out = Value();
-        else return fail("the record is not constant");
+        if (token.text == "true" || token.text == "false")
+          out = Value(token.text == "true");
+        else if (token.text == "null")
+          out = Value();
+        else
+          return fail("the record is not constant");
         break;
       case Token::Kind::punctuation:
         if (lexer_.accept("{")) return read_object(out, depth);
         if (lexer_.accept("[")) return read_array(out, depth);
         if (lexer_.accept("-")) return read_negative(out);
         return false;
-      default: return false;
+      default:
+        return false;
     }
     lexer_.take();
     return true;
@@ -50,9 +60,12 @@ class Reader {
 
   bool read_negative(Value& out) {
     const auto& token = lexer_.peek();
-    if (token.kind == Token::Kind::integer) out = Value(-token.integer);
-    else if (token.kind == Token::Kind::real) out = Value(-token.real);
-    else return fail("a minus sign needs a number");
+    if (token.kind == Token::Kind::integer)
+      out = Value(-token.integer);
+    else if (token.kind == Token::Kind::real)
+      out = Value(-token.real);
+    else
+      return fail("a minus sign needs a number");
     lexer_.take();
     return true;
   }

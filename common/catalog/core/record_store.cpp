@@ -73,7 +73,8 @@ Change RecordStore::adopt(Value record, std::int64_t now) {
   if (record.as_object() == nullptr || address.empty()) return Change::ignored;
   std::string name(record.text("name", address));
   auto value = with_front(std::move(record), std::move(name), last_heard, address);
-  if (const auto* known = find(key_of(value)); known != nullptr && known->last_heard >= last_heard) return Change::ignored;
+  if (const auto* known = find(key_of(value)); known != nullptr && known->last_heard >= last_heard)
+    return Change::ignored;
   return store(std::move(value), address, last_heard, now);
 }
 
@@ -114,7 +115,8 @@ Change RecordStore::store(Value record, const std::string& address, std::int64_t
   std::string order = lower(fresh.value.text("name")) + '\0' + key;
   const auto placed = records_.emplace(order, std::move(fresh)).first;
   order_of_key_[std::move(key)] = std::move(order);
-  if (on_change) on_change(replaces ? Change::refreshed : Change::created, placed->second, replaces ? &before : nullptr);
+  if (on_change)
+    on_change(replaces ? Change::refreshed : Change::created, placed->second, replaces ? &before : nullptr);
   make_room();
   return replaces ? Change::refreshed : Change::created;
 }
@@ -132,9 +134,9 @@ void RecordStore::drop(Records::iterator it) {
 
 void RecordStore::make_room() {
   while (!records_.empty() && (records_.size() > limits_.records || bytes_ > limits_.bytes)) {
-    const auto biggest = std::max_element(keys_of_address_.begin(), keys_of_address_.end(), [](const auto& a, const auto& b) {
-      return a.second.size() < b.second.size();
-    });
+    const auto biggest =
+        std::max_element(keys_of_address_.begin(), keys_of_address_.end(),
+                         [](const auto& a, const auto& b) { return a.second.size() < b.second.size(); });
     const auto it = records_.find(order_of_key_.at(biggest->second.front()));
     if (on_change) on_change(Change::removed, it->second, nullptr);
     drop(it);

@@ -23,14 +23,14 @@ namespace taskmill::catalog {
 struct StoreLimits {
   std::int64_t lifetime_seconds = 1800;
   std::size_t records = 50'000;
-  std::size_t bytes = 512U << 20;         ///< estimate: printed text plus the tree
-  std::int64_t believable_size = 0;       ///< -M: cap for `total` and `avail`; 0 = none
+  std::size_t bytes = 512U << 20;    ///< estimate: printed text plus the tree
+  std::int64_t believable_size = 0;  ///< -M: cap for `total` and `avail`; 0 = none
 };
 
 struct StoredRecord {
-  std::string key;         ///< "address:port:name[:uuid]"
-  Value value;             ///< with name, lastheardfrom, address in front
-  std::string line;        ///< value as JSON, without a line end
+  std::string key;   ///< "address:port:name[:uuid]"
+  Value value;       ///< with name, lastheardfrom, address in front
+  std::string line;  ///< value as JSON, without a line end
   std::int64_t last_heard = 0;
   std::int64_t expires = 0;  ///< alive while now <= expires
   std::string address;

@@ -18,10 +18,20 @@ std::size_t utf8_length(std::string_view text, std::size_t i) {
   std::size_t length = 0;
   unsigned code = 0;
   unsigned least = 0;
-  if ((first & 0xE0U) == 0xC0U) { length = 2; code = first & 0x1FU; least = 0x80; }
-  else if ((first & 0xF0U) == 0xE0U) { length = 3; code = first & 0x0FU; least = 0x800; }
-  else if ((first & 0xF8U) == 0xF0U) { length = 4; code = first & 0x07U; least = 0x10000; }
-  else return 0;
+  if ((first & 0xE0U) == 0xC0U) {
+    length = 2;
+    code = first & 0x1FU;
+    least = 0x80;
+  } else if ((first & 0xF0U) == 0xE0U) {
+    length = 3;
+    code = first & 0x0FU;
+    least = 0x800;
+  } else if ((first & 0xF8U) == 0xF0U) {
+    length = 4;
+    code = first & 0x07U;
+    least = 0x10000;
+  } else
+    return 0;
   if (i + length > text.size()) return 0;
   for (std::size_t k = 1; k < length; ++k) {
     const unsigned next = byte_at(text, i + k);
@@ -35,12 +45,23 @@ std::size_t utf8_length(std::string_view text, std::size_t i) {
 void print_control(std::string& out, unsigned char c) {
   static constexpr std::string_view digits = "0123456789abcdef";
   switch (c) {
-    case '\b': out += "\\b"; return;
-    case '\f': out += "\\f"; return;
-    case '\n': out += "\\n"; return;
-    case '\r': out += "\\r"; return;
-    case '\t': out += "\\t"; return;
-    default: break;
+    case '\b':
+      out += "\\b";
+      return;
+    case '\f':
+      out += "\\f";
+      return;
+    case '\n':
+      out += "\\n";
+      return;
+    case '\r':
+      out += "\\r";
+      return;
+    case '\t':
+      out += "\\t";
+      return;
+    default:
+      break;
   }
   out += "\\u00";
   out += digits[c >> 4U];
@@ -54,7 +75,8 @@ void print_double(std::string& out, double value) {
   }
   // 16 digits, as the old printer writes; an integral double comes out as an integer.
   std::array<char, 40> buffer{};
-  const auto end = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value, std::chars_format::general, 16).ptr;
+  const auto end =
+      std::to_chars(buffer.data(), buffer.data() + buffer.size(), value, std::chars_format::general, 16).ptr;
   out.append(buffer.data(), end);
 }
 

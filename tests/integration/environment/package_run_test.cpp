@@ -28,7 +28,8 @@ Outcome shell(const TempDir& directory, const std::string& line) {
 const std::string runner = TASKMILL_PACKAGE_RUN;
 
 std::string environment(const std::string& name, std::size_t size = 10'000) {
-  const std::string tool = "#!/bin/sh\necho \"I am " + name + " in $CONDA_PREFIX\"\nwc -c < \"$CONDA_PREFIX/lib/data\"\n";
+  const std::string tool =
+      "#!/bin/sh\necho \"I am " + name + " in $CONDA_PREFIX\"\nwc -c < \"$CONDA_PREFIX/lib/data\"\n";
   return tar({file("bin/activate",
                    "export CONDA_PREFIX=\"$(cd \"$(dirname \"${BASH_SOURCE[0]}\")/..\" && pwd)\"\n"
                    "export PATH=\"$CONDA_PREFIX/bin:$PATH\"\n"),
@@ -37,7 +38,8 @@ std::string environment(const std::string& name, std::size_t size = 10'000) {
 
 /// The command line that Coffea generates.
 std::string coffea_line(const std::string& target, const std::string& command) {
-  return "WORK_QUEUE_SANDBOX=\"$PWD\"; export WORK_QUEUE_SANDBOX; ./py_wrapper -d -e env_file -u \"$WORK_QUEUE_SANDBOX\"/" +
+  return "WORK_QUEUE_SANDBOX=\"$PWD\"; export WORK_QUEUE_SANDBOX; ./py_wrapper -d -e env_file -u "
+         "\"$WORK_QUEUE_SANDBOX\"/" +
          target + " -- " + command;
 }
 
@@ -73,7 +75,8 @@ TEST(PackageRun, EveryCompressionUnderTheSameName) {
 TEST(PackageRun, ManyAtOnceUnpackOnce) {
   const TempDir box;
   write_text(box / "env_file", zstd(environment("gamma", 5'000'000)));
-  auto outcome = shell(box, "for i in 1 2 3 4 5 6 7 8; do " + runner + " -d -e env_file -u target -- tool & done; wait");
+  auto outcome =
+      shell(box, "for i in 1 2 3 4 5 6 7 8; do " + runner + " -d -e env_file -u target -- tool & done; wait");
   std::size_t count = 0;
   for (std::size_t at = 0; (at = outcome.output.find("expanding", at)) != std::string::npos; ++at) ++count;
   EXPECT_EQ(count, 1U) << outcome.output;
@@ -136,9 +139,11 @@ TEST(PackageRun, PathsWithBlanksQuotesAndForeignLetters) {
 TEST(PackageRun, ATemporaryDirectoryIsRemovedAndADirectoryIsUsedAsItIs) {
   const TempDir box;
   write_text(box / "env_file", environment("zeta"));
-  auto outcome = shell(box, "mkdir tmp; TMPDIR=$PWD/tmp " + runner + " -e env_file tool; ls -A tmp; mkdir d; tar -C d -xf env_file; " +
-                                runner + " -e d tool");
-  EXPECT_NE(outcome.output.find("I am zeta in " + box / "tmp/poncho_package_run."), std::string::npos) << outcome.output;
+  auto outcome =
+      shell(box, "mkdir tmp; TMPDIR=$PWD/tmp " + runner +
+                     " -e env_file tool; ls -A tmp; mkdir d; tar -C d -xf env_file; " + runner + " -e d tool");
+  EXPECT_NE(outcome.output.find("I am zeta in " + box / "tmp/poncho_package_run."), std::string::npos)
+      << outcome.output;
   EXPECT_NE(outcome.output.find("I am zeta in " + box / "d\n"), std::string::npos) << outcome.output;
   EXPECT_EQ(shell(box, "ls -A tmp").output, "");
 }
@@ -189,7 +194,9 @@ TEST(PackageRun, TheOldNameWritesTheOldMarkerAndBelievesEither) {
   const TempDir box;
   write_text(box / "env_file", environment("kappa"));
   ASSERT_EQ(::symlink(runner.c_str(), (box / "python_package_run").c_str()), 0);
-  EXPECT_EQ(shell(box, "./python_package_run -d -e env_file -u t -- sh -c 'test \"$PYTHON_PACKAGE_RUN_DEBUG\" = yes'").status, 0);
+  EXPECT_EQ(
+      shell(box, "./python_package_run -d -e env_file -u t -- sh -c 'test \"$PYTHON_PACKAGE_RUN_DEBUG\" = yes'").status,
+      0);
   EXPECT_TRUE(exists(box / "t/.python_package_run_expanded"));
   EXPECT_EQ(shell(box, runner + " -d -e env_file -u t -- tool | grep -c expanding").output, "0\n");
   auto foreign = shell(box, "mkdir f; tar -C f -xf env_file; date > f/.poncho_package_run_expanded; " + runner +
@@ -200,8 +207,11 @@ TEST(PackageRun, TheOldNameWritesTheOldMarkerAndBelievesEither) {
 TEST(PackageRun, ATerminationSignalReachesTheCommand) {
   const TempDir box;
   write_text(box / "env_file", environment("lambda"));
-  auto outcome = shell(box, runner + " -d -e env_file -u t -- sh -c 'trap \"echo caught; exit 5\" TERM; echo up; while :; do sleep 0.05; done' & "
-                                     "for i in $(seq 200); do grep -q ^up shell.log && break; sleep 0.05; done; kill -TERM $!; wait $!; exit $?");
+  auto outcome = shell(
+      box,
+      runner +
+          " -d -e env_file -u t -- sh -c 'trap \"echo caught; exit 5\" TERM; echo up; while :; do sleep 0.05; done' & "
+          "for i in $(seq 200); do grep -q ^up shell.log && break; sleep 0.05; done; kill -TERM $!; wait $!; exit $?");
   EXPECT_EQ(outcome.status, 5) << outcome.output;
   EXPECT_NE(outcome.output.find("caught"), std::string::npos) << outcome.output;
 }

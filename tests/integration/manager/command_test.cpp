@@ -56,7 +56,9 @@ class CommandTest : public ::testing::Test {
   }
   Finished run(const std::vector<std::string>& arguments) { return wait(start(arguments)); }
   std::string path(const std::string& name) const { return directory_ + "/" + name; }
-  void write(const std::string& name, const std::string& text) const { std::ofstream(path(name), std::ios::binary) << text; }
+  void write(const std::string& name, const std::string& text) const {
+    std::ofstream(path(name), std::ios::binary) << text;
+  }
   std::string read(const std::string& name) const {
     std::ifstream file(path(name), std::ios::binary);
     std::ostringstream text;
@@ -64,7 +66,8 @@ class CommandTest : public ::testing::Test {
     return file ? text.str() : "(no file)";
   }
   void wait_for(const std::string& name) const {
-    for (int i = 0; i < 3000 && !std::filesystem::exists(path(name)); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    for (int i = 0; i < 3000 && !std::filesystem::exists(path(name)); ++i)
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
   std::vector<nlohmann::json> records(const std::string& name) const {
     std::vector<nlohmann::json> out;
@@ -78,8 +81,10 @@ class CommandTest : public ::testing::Test {
 
 TEST_F(CommandTest, RunsEachLineOnLocalWorkers) {
   write("lines", "one\ntwo words\nit's\n");
-  const auto done = run({"run", "--each-line", "lines", "--port", "0", "--local-workers", "2", "--cores", "1", "--memory", "500", "--disk",
-                         "500", "--results", "r.jsonl", "--stdout-dir", "texts", "--", "printf", "%s", "{}"});
+  const auto done =
+      run({"run",   "--each-line", "lines",  "--port", "0",   "--local-workers", "2",       "--cores",
+           "1",     "--memory",    "500",    "--disk", "500", "--results",       "r.jsonl", "--stdout-dir",
+           "texts", "--",          "printf", "%s",     "{}"});
   EXPECT_EQ(done.code, 0) << done.text;
   EXPECT_THAT(done.text, HasSubstr("3 of 3 tasks succeeded"));
   std::set<std::string> outputs;
@@ -89,7 +94,9 @@ TEST_F(CommandTest, RunsEachLineOnLocalWorkers) {
 }
 
 TEST_F(CommandTest, FailedTasksGiveOneAndAreGrouped) {
-  write("t.jsonl", "{\"command\":\"exit 3\"}\n{\"command\":\"true\"}\n{\"command\":\"exit 3\"}\n{\"command\":\"cat x\",\"inputs\":[\"missing.txt=x\"]}\n");
+  write("t.jsonl",
+        "{\"command\":\"exit 3\"}\n{\"command\":\"true\"}\n{\"command\":\"exit 3\"}\n{\"command\":\"cat "
+        "x\",\"inputs\":[\"missing.txt=x\"]}\n");
   const auto done = run({"run", "t.jsonl", "--port", "0", "--local-workers", "1", "--verbose"});
   EXPECT_EQ(done.code, 1) << done.text;
   EXPECT_THAT(done.text, HasSubstr("1 of 4 tasks succeeded, 3 failed"));
@@ -100,7 +107,8 @@ TEST_F(CommandTest, FailedTasksGiveOneAndAreGrouped) {
 }
 
 TEST_F(CommandTest, WrongLinesAreReportedBeforeAnythingRuns) {
-  write("t.jsonl", "{\"command\":\"touch ran\"}\n{\"comand\":\"x\"}\nnot json\n{\"command\":\"x\",\"outputs\":[\"a=/abs\"]}\n");
+  write("t.jsonl",
+        "{\"command\":\"touch ran\"}\n{\"comand\":\"x\"}\nnot json\n{\"command\":\"x\",\"outputs\":[\"a=/abs\"]}\n");
   const auto done = run({"run", "t.jsonl", "--port", "0"});
   EXPECT_EQ(done.code, 2);
   EXPECT_THAT(done.text, HasSubstr("t.jsonl:2: "));
@@ -155,8 +163,10 @@ TEST_F(CommandTest, InterruptKeepsResultsAndEndsWith130) {
   for (int i = 0; i < 3; ++i) tasks += "{\"command\":\"true\",\"cores\":1,\"memory\":10,\"disk\":10}\n";
   for (int i = 0; i < 50; ++i) tasks += "{\"command\":\"sleep 60\",\"cores\":1,\"memory\":10,\"disk\":10}\n";
   write("t.jsonl", tasks);
-  const auto pid = start({"run", "t.jsonl", "--port", "0", "--local-workers", "1", "--cores", "1", "--results", "r.jsonl"});
-  for (int i = 0; i < 3000 && records("r.jsonl").size() < 3; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  const auto pid =
+      start({"run", "t.jsonl", "--port", "0", "--local-workers", "1", "--cores", "1", "--results", "r.jsonl"});
+  for (int i = 0; i < 3000 && records("r.jsonl").size() < 3; ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
   ::kill(pid, SIGINT);
   const auto done = wait(pid);
   EXPECT_EQ(done.code, 130) << done.text;

@@ -35,7 +35,8 @@ class HostileTest : public ManagerTest {
 };
 
 TEST_F(HostileTest, AnswerThatClimbsOutOfTheOutputEndsTheConnection) {
-  const auto done = fetch_answered_with([](const std::string& name) { return "file " + name + "/../evil 5\nEVIL!end\n"; });
+  const auto done =
+      fetch_answered_with([](const std::string& name) { return "file " + name + "/../evil 5\nEVIL!end\n"; });
   EXPECT_TRUE(done.succeeded()) << done.outcome.message;
   EXPECT_EQ(read("results/out"), "good");
   EXPECT_FALSE(std::filesystem::exists(path("results/evil")));
@@ -50,7 +51,8 @@ TEST_F(HostileTest, AnswerUnderAnotherNameEndsTheConnection) {
 }
 
 TEST_F(HostileTest, AbsolutePathInATreeEndsTheConnection) {
-  const auto done = fetch_answered_with([](const std::string& name) { return "dir " + name + " 0\nfile " + name + "//etc/x 1\nEend\n"; });
+  const auto done = fetch_answered_with(
+      [](const std::string& name) { return "dir " + name + " 0\nfile " + name + "//etc/x 1\nEend\n"; });
   EXPECT_EQ(done.outcome.try_count, 2U);
   EXPECT_FALSE(std::filesystem::exists("/etc/x"));
 }
@@ -72,7 +74,8 @@ TEST_F(HostileTest, LinkThatIsAFileInAnExistingTreeIsReplacedNotFollowed) {
   write("secret.txt", "precious");
   std::filesystem::create_directories(path("results/out"));
   std::filesystem::create_symlink(path("secret.txt"), path("results/out/f"));
-  const auto done = fetch_answered_with([](const std::string& name) { return "dir " + name + " 0\nfile " + name + "/f 3\nNEWend\n"; });
+  const auto done = fetch_answered_with(
+      [](const std::string& name) { return "dir " + name + " 0\nfile " + name + "/f 3\nNEWend\n"; });
   EXPECT_TRUE(done.succeeded());
   EXPECT_EQ(read("secret.txt"), "precious");
   EXPECT_EQ(read("results/out/f"), "NEW");
@@ -109,7 +112,8 @@ TEST_F(HostileTest, WorkerLostInTheMiddleOfAnOutputLeavesNothingBehind) {
 
 TEST_F(HostileTest, GarbageIsClosedAndOthersGoOn) {
   start();
-  LineSocket garbage(manager_->port()), half_line(manager_->port()), endless(manager_->port()), result(manager_->port());
+  LineSocket garbage(manager_->port()), half_line(manager_->port()), endless(manager_->port()),
+      result(manager_->port());
   garbage.send("\x16\x03\x01 garbage\n");
   half_line.send("workque");
   endless.send(std::string(100'000, 'x'));

@@ -40,7 +40,8 @@ class ManagerTest : public ::testing::Test {
     workers_.push_back(std::make_unique<ScriptedWorker>(manager_->port(), std::move(script)));
     return *workers_.back();
   }
-  ScriptedWorker& worker(std::function<ScriptedResult(const ScriptedTask&, const std::map<std::string, std::string>&)> run) {
+  ScriptedWorker& worker(
+      std::function<ScriptedResult(const ScriptedTask&, const std::map<std::string, std::string>&)> run) {
     ScriptedWorker::Script script;
     script.run = std::move(run);
     return worker(std::move(script));

@@ -74,8 +74,10 @@ std::string LineSocket::read_exact(std::size_t count) {
     pollfd ready{fd_, POLLIN, 0};
     char block[65536];
     const ssize_t n = ::poll(&ready, 1, patience_ms) == 1 ? ::recv(fd_, block, sizeof block, 0) : 0;
-    if (n <= 0) closed_ = true;
-    else buffer_.append(block, static_cast<std::size_t>(n));
+    if (n <= 0)
+      closed_ = true;
+    else
+      buffer_.append(block, static_cast<std::size_t>(n));
   }
   const auto out = buffer_.substr(0, count);
   buffer_.erase(0, count);
@@ -87,8 +89,10 @@ std::string LineSocket::read_line() {
     pollfd ready{fd_, POLLIN, 0};
     char block[65536];
     const ssize_t n = ::poll(&ready, 1, patience_ms) == 1 ? ::recv(fd_, block, sizeof block, 0) : 0;
-    if (n <= 0) closed_ = true;
-    else buffer_.append(block, static_cast<std::size_t>(n));
+    if (n <= 0)
+      closed_ = true;
+    else
+      buffer_.append(block, static_cast<std::size_t>(n));
   }
   const auto end = buffer_.find('\n');
   if (end == std::string::npos) return {};
@@ -121,7 +125,8 @@ std::string greeting(const std::string& host, int cores, int version) {
   const auto n = std::to_string(cores);
   return "workqueue " + std::to_string(version) + " " + host + " Linux x86_64 8.0.0\ninfo worker-id worker-" + host +
          "\nalive\nresource workers 1 1 1\nresource disk 10000 10000 10000\nresource memory 4000 4000 4000\n"
-         "resource gpus 0 0 0\nresource cores " + n + " " + n + " " + n +
+         "resource gpus 0 0 0\nresource cores " +
+         n + " " + n + " " + n +
          "\nresource tag 0\ninfo end_of_resource_update 0\ninfo tasks_running 0\ninfo worker-end-time 0\n";
 }
 

@@ -86,7 +86,7 @@ class ScriptedWorker {
 
   LineSocket socket_;
   Script script_;
-  std::map<std::string, std::string> cache_;   ///< trees as "name/path"; links as "-> target"
+  std::map<std::string, std::string> cache_;  ///< trees as "name/path"; links as "-> target"
   std::vector<ScriptedTask> waiting_;
   std::map<std::string, std::string> produced_;
   std::atomic<int> puts_{0}, tasks_{0}, kills_{0}, unlinks_{0};

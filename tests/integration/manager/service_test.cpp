@@ -40,20 +40,89 @@ TEST_F(ServiceTest, QueueStatusHasTheKeysOfTheCatalogRecord) {
   const auto status = json::parse(ask("queue_status\n"));
   ASSERT_TRUE(status.is_array());
   const auto& queue = status.at(0);
-  for (const auto* key :
-       {"type", "project", "starttime", "working_dir", "owner", "version", "port", "priority", "manager_preferred_connection",
-        "protocol", "ssl", "network_interfaces", "workers", "workers_connected", "workers_init", "workers_idle", "workers_busy",
-        "workers_able", "workers_joined", "workers_removed", "workers_released", "workers_idled_out", "workers_fast_aborted",
-        "workers_lost", "tasks_waiting", "tasks_on_workers", "tasks_running", "tasks_with_results", "tasks_left",
-        "tasks_submitted", "tasks_dispatched", "tasks_done", "tasks_failed", "tasks_cancelled", "tasks_exhausted_attempts",
-        "tasks_complete", "time_when_started", "time_send", "time_receive", "time_send_good", "time_receive_good",
-        "time_status_msgs", "time_internal", "time_polling", "time_application", "time_workers_execute",
-        "time_workers_execute_good", "time_workers_execute_exhaustion", "bytes_sent", "bytes_received", "capacity_tasks",
-        "capacity_cores", "capacity_memory", "capacity_disk", "capacity_gpus", "capacity_instantaneous", "capacity_weighted",
-        "manager_load", "workers_inuse", "workers_total", "workers_smallest", "workers_largest", "cores_inuse", "cores_total",
-        "cores_smallest", "cores_largest", "memory_inuse", "memory_total", "memory_smallest", "memory_largest", "disk_inuse",
-        "disk_total", "disk_smallest", "disk_largest", "gpus_inuse", "gpus_total", "gpus_smallest", "gpus_largest",
-        "categories", "tasks_total_cores", "tasks_total_memory", "tasks_total_disk", "tasks_total_gpus"}) {
+  for (const auto* key : {"type",
+                          "project",
+                          "starttime",
+                          "working_dir",
+                          "owner",
+                          "version",
+                          "port",
+                          "priority",
+                          "manager_preferred_connection",
+                          "protocol",
+                          "ssl",
+                          "network_interfaces",
+                          "workers",
+                          "workers_connected",
+                          "workers_init",
+                          "workers_idle",
+                          "workers_busy",
+                          "workers_able",
+                          "workers_joined",
+                          "workers_removed",
+                          "workers_released",
+                          "workers_idled_out",
+                          "workers_fast_aborted",
+                          "workers_lost",
+                          "tasks_waiting",
+                          "tasks_on_workers",
+                          "tasks_running",
+                          "tasks_with_results",
+                          "tasks_left",
+                          "tasks_submitted",
+                          "tasks_dispatched",
+                          "tasks_done",
+                          "tasks_failed",
+                          "tasks_cancelled",
+                          "tasks_exhausted_attempts",
+                          "tasks_complete",
+                          "time_when_started",
+                          "time_send",
+                          "time_receive",
+                          "time_send_good",
+                          "time_receive_good",
+                          "time_status_msgs",
+                          "time_internal",
+                          "time_polling",
+                          "time_application",
+                          "time_workers_execute",
+                          "time_workers_execute_good",
+                          "time_workers_execute_exhaustion",
+                          "bytes_sent",
+                          "bytes_received",
+                          "capacity_tasks",
+                          "capacity_cores",
+                          "capacity_memory",
+                          "capacity_disk",
+                          "capacity_gpus",
+                          "capacity_instantaneous",
+                          "capacity_weighted",
+                          "manager_load",
+                          "workers_inuse",
+                          "workers_total",
+                          "workers_smallest",
+                          "workers_largest",
+                          "cores_inuse",
+                          "cores_total",
+                          "cores_smallest",
+                          "cores_largest",
+                          "memory_inuse",
+                          "memory_total",
+                          "memory_smallest",
+                          "memory_largest",
+                          "disk_inuse",
+                          "disk_total",
+                          "disk_smallest",
+                          "disk_largest",
+                          "gpus_inuse",
+                          "gpus_total",
+                          "gpus_smallest",
+                          "gpus_largest",
+                          "categories",
+                          "tasks_total_cores",
+                          "tasks_total_memory",
+                          "tasks_total_disk",
+                          "tasks_total_gpus"}) {
     EXPECT_TRUE(queue.contains(key)) << key;
   }
   EXPECT_EQ(queue.at("type"), "wq_master");
@@ -102,8 +171,9 @@ TEST_F(ServiceTest, WorkerAndCategoryStatus) {
 
 TEST_F(ServiceTest, HttpAnswersWithBareLineEnds) {
   start();
-  EXPECT_THAT(ask("GET /queue_status HTTP/1.1\r\nHost: x\r\n\r\n"),
-              StartsWith("HTTP/1.1 200 OK\nConnection: close\nAccess-Control-Allow-Origin: *\nContent-type: text/plain\n\n[{"));
+  EXPECT_THAT(
+      ask("GET /queue_status HTTP/1.1\r\nHost: x\r\n\r\n"),
+      StartsWith("HTTP/1.1 200 OK\nConnection: close\nAccess-Control-Allow-Origin: *\nContent-type: text/plain\n\n[{"));
   EXPECT_THAT(ask("GET / HTTP/1.0\n\n"), HasSubstr("<a href=\"/worker_status\">"));
   EXPECT_THAT(ask("GET /nothing HTTP/1.0\n\n"), ::testing::EndsWith("text/plain\n\n"));
   EXPECT_THAT(ask("GET /tasks HTTP/1.0\n\n"), ::testing::EndsWith("\n\n[]"));
@@ -189,9 +259,10 @@ TEST_F(ServiceTest, WritesLogsInTheOldFormats) {
   manager_->finish();
   const auto transactions = read("tr");
   EXPECT_EQ(std::count(transactions.begin(), transactions.end(), '#'), 12);
-  for (const auto* part : {" MANAGER START\n", " TASK 1 WAITING default FIRST_RESOURCES {", " CONNECTION\n", "  CONNECTION",
-                           " TASK 1 RUNNING 127.0.0.1:", " TASK 1 WAITING_RETRIEVAL 127.0.0.1:", " TRANSFER OUTPUT 1 0 0.000001 ",
-                           " TASK 1 DONE SUCCESS  0  {} {", "  DISCONNECTION EXPLICIT\n", " MANAGER END\n"}) {
+  for (const auto* part :
+       {" MANAGER START\n", " TASK 1 WAITING default FIRST_RESOURCES {", " CONNECTION\n", "  CONNECTION",
+        " TASK 1 RUNNING 127.0.0.1:", " TASK 1 WAITING_RETRIEVAL 127.0.0.1:", " TRANSFER OUTPUT 1 0 0.000001 ",
+        " TASK 1 DONE SUCCESS  0  {} {", "  DISCONNECTION EXPLICIT\n", " MANAGER END\n"}) {
     EXPECT_THAT(transactions, HasSubstr(part));
   }
   std::istringstream statistics(read("st"));
@@ -222,7 +293,8 @@ TEST_F(ServiceTest, ThousandWorkersAtTheSameInstantAreAllServed) {
     crowd.push_back(std::make_unique<LineSocket>(manager_->port()));
     crowd.back()->send(greeting("crowd-" + std::to_string(i)));
   }
-  for (int i = 0; i < 200 && manager_->stats().workers_connected < 1000; ++i) manager_->run_for(std::chrono::milliseconds(20));
+  for (int i = 0; i < 200 && manager_->stats().workers_connected < 1000; ++i)
+    manager_->run_for(std::chrono::milliseconds(20));
   EXPECT_EQ(manager_->stats().workers_connected, 1000);
   EXPECT_EQ(manager_->stats().total_cores, 1000);
 }

@@ -105,7 +105,8 @@ TEST_F(ManagerTest, SendsATreeOfManyFilesInBoundedPieces) {
   worker([](const ScriptedTask& t, const auto& cache) {
     const auto name = t.inputs.at("many");
     EXPECT_EQ(cache.at(name + "/large").size(), 3'000'000U);
-    for (int i = 0; i < 500; ++i) EXPECT_EQ(cache.at(name + "/f" + std::to_string(i)), std::string(1000, static_cast<char>('a' + i % 26)));
+    for (int i = 0; i < 500; ++i)
+      EXPECT_EQ(cache.at(name + "/f" + std::to_string(i)), std::string(1000, static_cast<char>('a' + i % 26)));
     return ok();
   });
   auto spec = task("many");
@@ -143,7 +144,9 @@ TEST_F(ManagerTest, KeepsTheWorkerWhenAnOutputCannotBeStored) {
   start();
   std::filesystem::create_directories(path("occupied"));
   write("file", "in the way");
-  auto& w = worker([](const ScriptedTask&, const auto&) { return ok("", {{"a", "AAA"}, {"b", std::string(2'000'000, 'b')}, {"c", "C"}}); });
+  auto& w = worker([](const ScriptedTask&, const auto&) {
+    return ok("", {{"a", "AAA"}, {"b", std::string(2'000'000, 'b')}, {"c", "C"}});
+  });
   auto spec = task("three outputs");
   spec.outputs = {manager::output_file(path("occupied"), "a"), manager::output_file(path("file/x"), "b"),
                   manager::output_file(path("good"), "c")};

@@ -24,8 +24,9 @@ class Files : public ::testing::TestWithParam<bool> {
     std::filesystem::create_directory(scratch_.path() + "/work");
     std::filesystem::permissions(scratch_.path(), std::filesystem::perms::all);
     std::filesystem::permissions(scratch_.path() + "/work", std::filesystem::perms::all);
-    process_.emplace(scratch_, std::vector<std::string>{"127.0.0.1", manager_.port(), "-s", scratch_.path() + "/work", "--single-shot",
-                                                        "--cores", "2", "-t", "60"},
+    process_.emplace(scratch_,
+                     std::vector<std::string>{"127.0.0.1", manager_.port(), "-s", scratch_.path() + "/work",
+                                              "--single-shot", "--cores", "2", "-t", "60"},
                      GetParam() ? as_nobody : std::vector<std::string>{});
     peer_.emplace(manager_.greet());
   }
@@ -57,9 +58,12 @@ TEST_P(Files, InputsKeepModesNamesAndLinks) {
     tree += "symlink l" + std::to_string(length) + " " + std::to_string(length) + "\n" + target;
   }
   peer.send(tree + "symlink nul 3\n" + std::string("f1\0", 3) + "dir sub\nput f2 3 0600\nyy\nend\nend\n");
-  const auto result = peer.run(1, "./bin/exe; stat -c %a plain 'with blank' empty; for i in 1 8 24 40 56; do readlink d/l$i | wc -c; done; "
-                                  "cat d/nul d/sub/f2; ls -d nothing",
-                               "infile exe bin/exe 1\ninfile plain plain 0\ninfile plain with%20blank 0\ninfile empty empty 0\ninfile tree d 1\ndir nothing\n");
+  const auto result = peer.run(
+      1,
+      "./bin/exe; stat -c %a plain 'with blank' empty; for i in 1 8 24 40 56; do readlink d/l$i | wc -c; done; "
+      "cat d/nul d/sub/f2; ls -d nothing",
+      "infile exe bin/exe 1\ninfile plain plain 0\ninfile plain with%20blank 0\ninfile empty empty 0\ninfile tree d "
+      "1\ndir nothing\n");
   EXPECT_EQ(result.output, "ran\n640\n640\n444\n2\n9\n25\n41\n57\nx\nyy\nnothing\n");
 }
 
@@ -68,7 +72,9 @@ TEST_P(Files, EditingACachedInputDoesNotReachTheNextTask) {
   peer.put("in", "original\n", "0644");
   peer.send("dir tree\nput f 9 0644\noriginal\nend\n");
   const std::string inputs = "infile in in 1\ninfile tree tree 1\n";
-  peer.run(1, "echo changed >> in; sed -i s/original/x/ in; echo more >> tree/f; chmod 666 in tree/f; echo more >> tree/f", inputs);
+  peer.run(1,
+           "echo changed >> in; sed -i s/original/x/ in; echo more >> tree/f; chmod 666 in tree/f; echo more >> tree/f",
+           inputs);
   EXPECT_EQ(peer.run(2, "cat in tree/f", inputs).output, "original\noriginal\n");
 }
 
@@ -107,15 +113,19 @@ TEST_P(Files, ReplacingAFileDoesNotChangeARunningTasksInput) {
 
 TEST_P(Files, OutputsOfEveryKindComeBack) {
   auto& peer = *peer_;
-  const auto result = peer.run(
-      1, "echo text > f; chmod 0 f; mkdir -p d/e; echo 1 > d/a; echo 2 > d/e/b; ln -s a d/inside; ln -s /etc/passwd d/outside; "
-         "ln -s .. d/e/loop; mkfifo d/pipe pipe; ln -s target link; echo linked > target; : > empty; chmod 500 d",
-      "outfile of f 0\noutfile od d 0\noutfile op pipe 0\noutfile ol link 0\noutfile oe empty 0\noutfile on nothere 0\n");
+  const auto result =
+      peer.run(1,
+               "echo text > f; chmod 0 f; mkdir -p d/e; echo 1 > d/a; echo 2 > d/e/b; ln -s a d/inside; ln -s "
+               "/etc/passwd d/outside; "
+               "ln -s .. d/e/loop; mkfifo d/pipe pipe; ln -s target link; echo linked > target; : > empty; chmod 500 d",
+               "outfile of f 0\noutfile od d 0\noutfile op pipe 0\noutfile ol link 0\noutfile oe empty 0\noutfile on "
+               "nothere 0\n");
   EXPECT_EQ(result.status, 0);
   EXPECT_EQ(result.exit_code, 0);
   auto items = peer.get("od");
   std::string summary;
-  for (const auto& item : items) summary += item.kind + " " + item.path + (item.kind == "file" ? " " + item.bytes : "\n");
+  for (const auto& item : items)
+    summary += item.kind + " " + item.path + (item.kind == "file" ? " " + item.bytes : "\n");
   EXPECT_THAT(summary, StartsWith("dir od\nfile od/a 1\ndir od/e\nfile od/e/b 2\n"));
   EXPECT_THAT(summary, HasSubstr("missing od/e/loop\n"));
   EXPECT_THAT(summary, HasSubstr("file od/inside 1\n"));
@@ -199,8 +209,10 @@ TEST_P(Files, ATaskCannotPlantALinkForTheNextTransfer) {
 
 TEST_P(Files, CommandObjectsAreMadeInTheBackground) {
   auto& peer = *peer_;
-  peer.send("putcmd echo%20made%20%3E%20%25%25 good 0 777\nputcmd true%20%25%25 nothing 0 777\nputcmd echo%20why;%20false%20%25%25 bad 0 777\n"
-            "putcmd sleep%203;%20touch%20%25%25 slow 0 777\n");
+  peer.send(
+      "putcmd echo%20made%20%3E%20%25%25 good 0 777\nputcmd true%20%25%25 nothing 0 777\nputcmd "
+      "echo%20why;%20false%20%25%25 bad 0 777\n"
+      "putcmd sleep%203;%20touch%20%25%25 slow 0 777\n");
   peer.task(1, "cat x", "infile good x 1\n");
   EXPECT_THAT(peer.until("cache-update"), StartsWith("cache-update good 5 "));
   EXPECT_EQ(peer.collect(1).front().output, "made\n");
@@ -267,7 +279,8 @@ TEST(Shortage, AFullDiskFailsTheFileAndNotTheSession) {
   ScratchDirectory scratch;
   const auto disk = scratch.path() + "/disk";
   std::filesystem::create_directory(disk);
-  if (std::system(("mount -t tmpfs -o size=4m,nr_inodes=200 tmpfs " + disk + " 2>/dev/null").c_str()) != 0) GTEST_SKIP() << "cannot mount";
+  if (std::system(("mount -t tmpfs -o size=4m,nr_inodes=200 tmpfs " + disk + " 2>/dev/null").c_str()) != 0)
+    GTEST_SKIP() << "cannot mount";
   {
     ScriptedManager manager;
     WorkerProcess process(scratch, {"127.0.0.1", manager.port(), "-s", disk, "--single-shot", "--cores", "2"});
@@ -284,7 +297,8 @@ TEST(Shortage, AFullDiskFailsTheFileAndNotTheSession) {
     EXPECT_EQ(run(2, "echo alive").output, "alive\n");
     const auto filled = run(3, "head -c 9000000 /dev/zero > f || { rm f; echo full; }");
     EXPECT_THAT(filled.output, HasSubstr("full"));
-    for (int id = 10; id < 70; ++id) peer.task(id, "for i in 1 2 3 4 5 6 7 8 9; do : > f$i; done", "", "cores 1\ngpus 0\nmemory 10\ndisk 1\n");
+    for (int id = 10; id < 70; ++id)
+      peer.task(id, "for i in 1 2 3 4 5 6 7 8 9; do : > f$i; done", "", "cores 1\ngpus 0\nmemory 10\ndisk 1\n");
     EXPECT_EQ(peer.collect(60).size(), 60U);
     peer.send("kill -1\n");
     EXPECT_EQ(run(99, "echo alive").output, "alive\n");

@@ -82,9 +82,8 @@ WorkerProcess::WorkerProcess(const ScratchDirectory& scratch, std::vector<std::s
   for (char** entry = environ; *entry != nullptr; ++entry) {
     const std::string_view text(*entry);
     const auto name = text.substr(0, text.find('='));
-    const bool replaced = std::any_of(environment.begin(), environment.end(), [&](const std::string& own) {
-      return own.substr(0, own.find('=')) == name;
-    });
+    const bool replaced = std::any_of(environment.begin(), environment.end(),
+                                      [&](const std::string& own) { return own.substr(0, own.find('=')) == name; });
     if (!replaced) envp.push_back(*entry);
   }
   envp.push_back(nullptr);
@@ -136,7 +135,10 @@ std::string WorkerProcess::err() const { return read_all(err_file_); }
 
 Peer::~Peer() { close(); }
 Peer::Peer(Peer&& other) noexcept
-    : fd_(std::exchange(other.fd_, -1)), buffer_(std::move(other.buffer_)), closed_(other.closed_), seen_(std::move(other.seen_)) {}
+    : fd_(std::exchange(other.fd_, -1)),
+      buffer_(std::move(other.buffer_)),
+      closed_(other.closed_),
+      seen_(std::move(other.seen_)) {}
 
 void Peer::close() {
   if (fd_ >= 0) ::close(fd_);

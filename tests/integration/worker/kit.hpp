@@ -1,5 +1,5 @@
-// A scripted manager and a worker process, for tests of the real program over real sockets. Blocking calls with generous
-// deadlines: a test fails by an expectation, never by hanging.
+// A scripted manager and a worker process, for tests of the real program over real sockets. Blocking calls with
+// generous deadlines: a test fails by an expectation, never by hanging.
 #pragma once
 
 #include <sys/types.h>
@@ -33,8 +33,9 @@ class ScratchDirectory {
 class WorkerProcess {
  public:
   /// `prefix`: words before the program, e.g. {"setpriv", …}.
-  WorkerProcess(const ScratchDirectory& scratch, std::vector<std::string> arguments, std::vector<std::string> prefix = {},
-                std::vector<std::string> environment = {}, const std::string& stdin_file = "/dev/null");
+  WorkerProcess(const ScratchDirectory& scratch, std::vector<std::string> arguments,
+                std::vector<std::string> prefix = {}, std::vector<std::string> environment = {},
+                const std::string& stdin_file = "/dev/null");
   ~WorkerProcess();
   WorkerProcess(const WorkerProcess&) = delete;
   WorkerProcess& operator=(const WorkerProcess&) = delete;
@@ -92,7 +93,8 @@ class Peer {
 
   void put(std::string_view name, std::string_view content, const char* mode = "0644");
   /// `lines` go between the resources and `end`.
-  void task(long long id, std::string_view command, std::string_view lines = "", std::string_view resources = "cores 1\ngpus 0\nmemory 10\ndisk 10\n");
+  void task(long long id, std::string_view command, std::string_view lines = "",
+            std::string_view resources = "cores 1\ngpus 0\nmemory 10\ndisk 10\n");
   /// One exchange; waits for the notice first.
   std::vector<Result> results();
   /// Exchanges until `count` results are here, sorted by id.

@@ -41,13 +41,15 @@ class Life : public ::testing::Test {
 TEST_F(Life, AnIdleWorkerSaysGoodbyeAndLeaves) {
   WorkerProcess process(logs_, arguments({"-t", "2"}));
   Peer peer = manager_.greet();
-  const double took = seconds_of([&] { EXPECT_EQ(peer.until("info idle-disconnecting"), "info idle-disconnecting 2"); });
+  const double took =
+      seconds_of([&] { EXPECT_EQ(peer.until("info idle-disconnecting"), "info idle-disconnecting 2"); });
   EXPECT_GT(took, 1.0);
   EXPECT_LT(took, 8.0);
   EXPECT_EQ(process.wait(), 0);
   EXPECT_THAT(process.err(), HasSubstr("because I did not receive any task in 2 seconds (--idle-timeout)."));
   EXPECT_THAT(process.err(), HasSubstr("stopping: no other managers available"));
-  EXPECT_THAT(process.out(), HasSubstr("connected to manager 127.0.0.1:" + manager_.port() + " via local address 127.0.0.1:"));
+  EXPECT_THAT(process.out(),
+              HasSubstr("connected to manager 127.0.0.1:" + manager_.port() + " via local address 127.0.0.1:"));
   EXPECT_THAT(process.out(), HasSubstr("work_queue_worker: deleting workspace " + work_.path()));
 }
 
@@ -242,14 +244,17 @@ TEST_F(Life, ASecondSignalEndsItAtOnce) {
 TEST_F(Life, ManyFilesAreGoneInTime) {
   WorkerProcess process(logs_, arguments());
   Peer peer = manager_.greet();
-  peer.task(1, "for d in 1 2 3 4 5 6 7 8 9 10; do mkdir $d; (cd $d; seq 1000 | xargs touch); done; touch ready; sleep 9595.1");
+  peer.task(
+      1,
+      "for d in 1 2 3 4 5 6 7 8 9 10; do mkdir $d; (cd $d; seq 1000 | xargs touch); done; touch ready; sleep 9595.1");
   ASSERT_TRUE(eventually([] { return process_exists("sleep 9595.1"); }));
   end_by(SIGTERM, process);
 }
 
 TEST_F(Life, ParentDeathEndsIt) {
   const auto script = "\"$0\" \"$@\" & sleep 0.7";
-  WorkerProcess shell(logs_, {"-s", work_.path(), "--parent-death", "127.0.0.1", manager_.port()}, {"sh", "-c", script});
+  WorkerProcess shell(logs_, {"-s", work_.path(), "--parent-death", "127.0.0.1", manager_.port()},
+                      {"sh", "-c", script});
   Peer peer = manager_.greet();
   EXPECT_EQ(shell.wait(), 0);
   EXPECT_EQ(peer.until("never", 10'000), "");
@@ -365,7 +370,8 @@ TEST_F(Life, AListOfManagersIsTriedInOrder) {
   ScriptedManager second;
   std::string dead;
   { dead = ScriptedManager().port(); }
-  WorkerProcess process(logs_, {"127.0.0.1:" + dead + ";127.0.0.1:" + manager_.port() + ";127.0.0.1", second.port(), "-s", work_.path()});
+  WorkerProcess process(
+      logs_, {"127.0.0.1:" + dead + ";127.0.0.1:" + manager_.port() + ";127.0.0.1", second.port(), "-s", work_.path()});
   Peer peer = manager_.greet();
   peer.send("release\n");
   Peer other = second.greet();  // after a release the next one has its turn
@@ -374,7 +380,8 @@ TEST_F(Life, AListOfManagersIsTriedInOrder) {
 
 TEST_F(Life, TwoIdleManagersDoNotKeepItForEver) {
   ScriptedManager second;
-  WorkerProcess process(logs_, {"127.0.0.1:" + manager_.port() + ";127.0.0.1:" + second.port(), "-s", work_.path(), "-t", "1"});
+  WorkerProcess process(
+      logs_, {"127.0.0.1:" + manager_.port() + ";127.0.0.1:" + second.port(), "-s", work_.path(), "-t", "1"});
   Peer first = manager_.greet();
   Peer other = second.greet();
   EXPECT_EQ(process.wait(), 0);
@@ -398,24 +405,72 @@ TEST_P(CommandLines, AreJudgedAsDocumented) {
 
 INSTANTIATE_TEST_SUITE_P(
     All, CommandLines,
-    ::testing::Values(CommandLine{{"--version"}, 0, "work_queue_worker version "}, CommandLine{{"-v"}, 0, "\tBuilt by "},
-                      CommandLine{{"--help"}, 0, "Use: work_queue_worker"}, CommandLine{{"--hel"}, 0, "Use: work_queue_worker"},
-                      CommandLine{{}, 1, "Use: work_queue_worker"}, CommandLine{{"a", "1", "2"}, 1, "Use: "},
-                      CommandLine{{"--nonsense"}, 1, "unrecognized option"}, CommandLine{{"--debug-max-rotate", "1", "h", "1"}, 1, "Use: "},
+    ::testing::Values(CommandLine{{"--version"}, 0, "work_queue_worker version "},
+                      CommandLine{{"-v"}, 0, "\tBuilt by "}, CommandLine{{"--help"}, 0, "Use: work_queue_worker"},
+                      CommandLine{{"--hel"}, 0, "Use: work_queue_worker"}, CommandLine{{}, 1, "Use: work_queue_worker"},
+                      CommandLine{{"a", "1", "2"}, 1, "Use: "}, CommandLine{{"--nonsense"}, 1, "unrecognized option"},
+                      CommandLine{{"--debug-max-rotate", "1", "h", "1"}, 1, "Use: "},
                       CommandLine{{"localhost"}, 1, "no port"}, CommandLine{{"localhost", "0"}, 1, "invalid port '0'"},
-                      CommandLine{{"localhost", "abc"}, 1, "invalid port 'abc'"}, CommandLine{{"localhost", "9", "-P", "/nonexistent"}, 1, "/nonexistent"},
+                      CommandLine{{"localhost", "abc"}, 1, "invalid port 'abc'"},
+                      CommandLine{{"localhost", "9", "-P", "/nonexistent"}, 1, "/nonexistent"},
                       CommandLine{{"localhost", "9", "-i", "10", "-b", "5"}, 1, "maximum backoff"},
                       CommandLine{{"localhost", "9", "-o", "/nonexistent/log"}, 1, "/nonexistent/log"},
                       CommandLine{{"localhost", "9", "-s", "/nonexistent"}, 1, "/nonexistent"},
-                      CommandLine{{"localhost", "9", "--connection-mode", "x"}, 1, "by_hostname"}, CommandLine{{"-M", "a("}, 1, "a("},
+                      CommandLine{{"localhost", "9", "--connection-mode", "x"}, 1, "by_hostname"},
+                      CommandLine{{"-M", "a("}, 1, "a("},
                       CommandLine{{"--foreman", "localhost", "9"}, 1, "foreman mode is not supported"}));
 
 TEST_F(Life, LegacySpellingsAreAccepted) {
-  WorkerProcess process(logs_, {"-a", "-c", "-p", "x", "-z", "10", "--memory-threshold", "10", "--disk-threshold=4", "--cores=0.500", "--memory", "all",
-                                "--gpus", "junk", "--tlq", "1", "-w", "64K", "--tcp-window-size", "1M", "--idle-time", "30", "-F", "3", "--advertise",
-                                "--measure-capacity", "--disk-allocation", "--coprocesses-total", "2", "--bandwidth", "1M", "--specify-log", "x", "-d",
-                                "nonsense", "--from-factory", "fac", "--feature", "b c", "--feature", "a", "-A", "arch x", "-O", "os", "127.0.0.1",
-                                manager_.port(), "-s", work_.path(), "-b5"});
+  WorkerProcess process(logs_, {"-a",
+                                "-c",
+                                "-p",
+                                "x",
+                                "-z",
+                                "10",
+                                "--memory-threshold",
+                                "10",
+                                "--disk-threshold=4",
+                                "--cores=0.500",
+                                "--memory",
+                                "all",
+                                "--gpus",
+                                "junk",
+                                "--tlq",
+                                "1",
+                                "-w",
+                                "64K",
+                                "--tcp-window-size",
+                                "1M",
+                                "--idle-time",
+                                "30",
+                                "-F",
+                                "3",
+                                "--advertise",
+                                "--measure-capacity",
+                                "--disk-allocation",
+                                "--coprocesses-total",
+                                "2",
+                                "--bandwidth",
+                                "1M",
+                                "--specify-log",
+                                "x",
+                                "-d",
+                                "nonsense",
+                                "--from-factory",
+                                "fac",
+                                "--feature",
+                                "b c",
+                                "--feature",
+                                "a",
+                                "-A",
+                                "arch x",
+                                "-O",
+                                "os",
+                                "127.0.0.1",
+                                manager_.port(),
+                                "-s",
+                                work_.path(),
+                                "-b5"});
   Peer peer = manager_.accept();
   const auto hello = peer.hello();
   EXPECT_THAT(hello.front(), HasSubstr(" os arch_x "));

@@ -20,7 +20,8 @@ using ::testing::StartsWith;
 class Tasks : public ::testing::Test {
  protected:
   explicit Tasks(std::vector<std::string> more = {"--cores", "2", "--memory", "100", "-t", "60"})
-      : process_(scratch_, arguments(std::move(more)), {}, {"CORES=7", "DISPLAY=:3", "SECRET=s"}), peer_(manager_.accept()) {
+      : process_(scratch_, arguments(std::move(more)), {}, {"CORES=7", "DISPLAY=:3", "SECRET=s"}),
+        peer_(manager_.accept()) {
     hello_ = peer_.hello();
   }
   std::vector<std::string> arguments(std::vector<std::string> more) const {
@@ -137,7 +138,8 @@ TEST_F(Tasks, MemoryIsSharedOutAndSmallTasksOvertake) {
   peer_.task(2, "date +%s%N", "", "cores 1\ngpus 0\nmemory 60\ndisk 1\n");
   peer_.task(3, "date +%s%N", "", "cores 1\ngpus 0\nmemory 10\ndisk 1\n");
   const auto results = peer_.collect(3);
-  EXPECT_LT(std::stoll(results[0].output), std::stoll(results[1].output)) << "two tasks of 60 MB ran together on 100 MB";
+  EXPECT_LT(std::stoll(results[0].output), std::stoll(results[1].output))
+      << "two tasks of 60 MB ran together on 100 MB";
   EXPECT_LT(std::stoll(results[2].output), std::stoll(results[0].output)) << "the small task did not overtake";
 }
 
@@ -153,7 +155,8 @@ TEST_F(Tasks, WallTimeIsSecondsWithSlack) {
 }
 
 TEST_F(Tasks, EndTimeStopsTheTaskAndItsChildren) {
-  const auto soon = std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count() + 2;
+  const auto soon =
+      std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count() + 2;
   peer_.task(1, "sleep 4242.5 & sleep 4242.6", "end_time " + std::to_string(soon) + ".000000\n");
   const auto result = peer_.collect(1).front();
   EXPECT_EQ(result.status, 24);
@@ -169,7 +172,9 @@ TEST_F(Tasks, ATaskThatIgnoresTermIsStillStopped) {
 }
 
 TEST_F(Tasks, NothingOfAFinishedTaskLivesOn) {
-  peer_.task(1, "sleep 5151.1 & setsid sleep 5151.2 & (setsid sh -c 'sleep 5151.3 & sleep 5151.4' &) ; env -i setsid sleep 5151.5 & sleep 0.2");
+  peer_.task(1,
+             "sleep 5151.1 & setsid sleep 5151.2 & (setsid sh -c 'sleep 5151.3 & sleep 5151.4' &) ; env -i setsid "
+             "sleep 5151.5 & sleep 0.2");
   EXPECT_EQ(peer_.collect(1).front().exit_code, 0);
   EXPECT_FALSE(process_exists("sleep 5151."));
 }
@@ -297,15 +302,39 @@ TEST_F(Wrapped, TheWrapperGetsTheCommandAsOneWord) {
 
 // A command that runs without a shell must behave exactly as with one.
 TEST(DirectStart, IsIndistinguishableFromTheShell) {
-  const std::vector<std::string> commands = {
-      "ls", "ls -la /proc/self/fd", "date -d @0 +%Y", "env", "nosuchcmd a b", "/nosuch/path", "./script", "./noexec x", "bin/noshebang a",
-      "cat nosuchfile", "/bin/kill -SEGV 0x", "expr 1 + 2", "printenv PWD", "/usr/bin/printenv TMPDIR", "seq 3", "sleep 0.01",
-      "  seq   2  ", "dir", "/tmp", "bin", "uname -s", "python3 -c pass", "head -c 5 /dev/zero", "basename a/b.c .c", "a=b", "-x", "sh -c ls"};
+  const std::vector<std::string> commands = {"ls",
+                                             "ls -la /proc/self/fd",
+                                             "date -d @0 +%Y",
+                                             "env",
+                                             "nosuchcmd a b",
+                                             "/nosuch/path",
+                                             "./script",
+                                             "./noexec x",
+                                             "bin/noshebang a",
+                                             "cat nosuchfile",
+                                             "/bin/kill -SEGV 0x",
+                                             "expr 1 + 2",
+                                             "printenv PWD",
+                                             "/usr/bin/printenv TMPDIR",
+                                             "seq 3",
+                                             "sleep 0.01",
+                                             "  seq   2  ",
+                                             "dir",
+                                             "/tmp",
+                                             "bin",
+                                             "uname -s",
+                                             "python3 -c pass",
+                                             "head -c 5 /dev/zero",
+                                             "basename a/b.c .c",
+                                             "a=b",
+                                             "-x",
+                                             "sh -c ls"};
   std::vector<std::vector<Result>> all;
   for (const bool use_shell : {false, true}) {
     ScratchDirectory scratch;
     ScriptedManager manager;
-    std::vector<std::string> arguments = {"127.0.0.1", manager.port(), "-s", scratch.path(), "--single-shot", "--cores", "2"};
+    std::vector<std::string> arguments = {"127.0.0.1",     manager.port(), "-s", scratch.path(),
+                                          "--single-shot", "--cores",      "2"};
     if (use_shell) arguments.emplace_back("--use-shell");
     WorkerProcess process(scratch, arguments);
     Peer peer = manager.greet();
@@ -315,7 +344,8 @@ TEST(DirectStart, IsIndistinguishableFromTheShell) {
     std::vector<Result> results;
     long long id = 0;
     for (const auto& command : commands) {
-      auto result = peer.run(++id, command, "infile script script 1\ninfile noexec noexec 1\ninfile noshebang bin/noshebang 1\n");
+      auto result =
+          peer.run(++id, command, "infile script script 1\ninfile noexec noexec 1\ninfile noshebang bin/noshebang 1\n");
       // The workspace differs from worker to worker; process numbers and times differ from run to run.
       static const std::regex workspace("/tmp/[^ \n]*/worker-[0-9]+-[0-9]+-[a-z]{8}");
       result.output = std::regex_replace(result.output, workspace, "WS");

@@ -209,8 +209,10 @@ TEST(ChunkStore, DamagedAndCutTransfersAreNoticedAndLeaveNothing) {
   Random random(2);
   for (int round = 0; round < 60; ++round) {
     std::string bad = good.text;
-    if (round % 2 == 0) bad.resize(random.below(bad.size()));
-    else bad[random.below(bad.size())] ^= static_cast<char>(1U << random.below(8));
+    if (round % 2 == 0)
+      bad.resize(random.below(bad.size()));
+    else
+      bad[random.below(bad.size())] ^= static_cast<char>(1U << random.below(8));
     auto worker = open_store(root / ("w" + std::to_string(round)));
     MemorySource source(as_bytes(bad));
     StringSink plain;
@@ -229,7 +231,11 @@ TEST(ChunkStore, ADamagedPackIsNotBelieved) {
     auto store = open_store(root / "s");
     index = must_ingest(*store, tar({file("a", noise(300'000, 1))}));
   }
-  ASSERT_EQ(std::system(("cd '" + root / "s" + "' && f=$(ls *.pack) && chmod u+w $f && printf X | dd of=$f bs=1 seek=100000 conv=notrunc 2>/dev/null").c_str()), 0);
+  ASSERT_EQ(std::system(
+                ("cd '" + root / "s" +
+                 "' && f=$(ls *.pack) && chmod u+w $f && printf X | dd of=$f bs=1 seek=100000 conv=notrunc 2>/dev/null")
+                    .c_str()),
+            0);
   auto store = open_store(root / "s");
   StringSink plain;
   EXPECT_TRUE(store->restore(index, plain).has_error());
@@ -238,8 +244,16 @@ TEST(ChunkStore, ADamagedPackIsNotBelieved) {
 TEST(Packer, TheSameTreeGivesTheSameBytesAndUnpacksAgain) {
   const TempDir a;
   const TempDir b;
-  ASSERT_EQ(std::system(("cd '" + a.path() + "' && mkdir x && printf 1 > x/one && ln -s one x/link && ln x/one x/two && printf t > tool && chmod 755 tool && touch -d @1700000000 x/one tool && touch -h -d @1700000000 x/link").c_str()), 0);
-  ASSERT_EQ(std::system(("cd '" + b.path() + "' && printf t > tool && chmod 755 tool && mkdir x && ln -s one x/link && printf 1 > x/two && ln x/two x/one && touch -d @1700000000 x/one tool && touch -h -d @1700000000 x/link").c_str()), 0);
+  ASSERT_EQ(std::system(("cd '" + a.path() +
+                         "' && mkdir x && printf 1 > x/one && ln -s one x/link && ln x/one x/two && printf t > tool && "
+                         "chmod 755 tool && touch -d @1700000000 x/one tool && touch -h -d @1700000000 x/link")
+                            .c_str()),
+            0);
+  ASSERT_EQ(std::system(("cd '" + b.path() +
+                         "' && printf t > tool && chmod 755 tool && mkdir x && ln -s one x/link && printf 1 > x/two && "
+                         "ln x/two x/one && touch -d @1700000000 x/one tool && touch -h -d @1700000000 x/link")
+                            .c_str()),
+            0);
   StringSink one;
   StringSink two;
   ASSERT_TRUE(pack_tree(a.path(), one).has_value());

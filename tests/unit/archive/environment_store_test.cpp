@@ -116,13 +116,14 @@ TEST(EnvironmentStore, AFailingActivationIsNotAnEnvironment) {
 TEST(EnvironmentStore, RelocatesToTheFinalPlaceNativelyOrByTheScript) {
   const TempDir root;
   auto store = open_store(root.path());
-  const std::string native = tar({file("home", "/opt/build/x"),
-                                  file("bin/conda-unpack", "\n_prefix_records = [\n('home', '/opt/build', 'text')\n]\n", 0755)});
+  const std::string native =
+      tar({file("home", "/opt/build/x"),
+           file("bin/conda-unpack", "\n_prefix_records = [\n('home', '/opt/build', 'text')\n]\n", 0755)});
   const auto lease = must_obtain(*store, native);
   EXPECT_EQ(contents(lease.path() + "/home"), lease.path() + "/x");
-  const std::string scripted =
-      tar({file("home", "/opt/build/x"),
-           file("bin/conda-unpack", "#!/bin/sh\ncd $(dirname $0)/.. && chmod u+w home && printf \"$PWD\" > home\n", 0755)});
+  const std::string scripted = tar(
+      {file("home", "/opt/build/x"),
+       file("bin/conda-unpack", "#!/bin/sh\ncd $(dirname $0)/.. && chmod u+w home && printf \"$PWD\" > home\n", 0755)});
   const auto other = must_obtain(*store, scripted);
   EXPECT_EQ(contents(other.path() + "/home"), other.path());
   EXPECT_EQ(status_of(other.path() + "/home").st_mode & 0222U, 0U);

@@ -39,23 +39,28 @@ TEST(ReplacePrefix, TextEverywhere) {
 }
 
 TEST(ReplacePrefix, BinaryInsideStringsPaddedAtTheirEnd) {
-  const std::string data = "\x7f" "ELF\0/old/prefix/lib:/old/prefix/x\0rest\0"s;
+  const std::string data =
+      "\x7f"
+      "ELF\0/old/prefix/lib:/old/prefix/x\0rest\0"s;
   auto result = replace_binary_prefix(data, "/old/prefix", "/new");
   ASSERT_TRUE(result.has_value());
-  EXPECT_EQ(*result, "\x7f" "ELF\0/new/lib:/new/x"s + std::string(15, '\0') + "rest\0"s);
+  EXPECT_EQ(*result,
+            "\x7f"
+            "ELF\0/new/lib:/new/x"s +
+                std::string(15, '\0') + "rest\0"s);
   EXPECT_EQ(result->size(), data.size());
 }
 
 TEST(ReplacePrefix, BinaryRefusesALongerPrefixWithNumbers) {
   auto result = replace_binary_prefix("/old\0"s, "/old", "/longer");
   ASSERT_TRUE(result.has_error());
-  EXPECT_EQ(result.error().text,
-            "the environment's path is too long: 7 characters, this archive has room for 4");
+  EXPECT_EQ(result.error().text, "the environment's path is too long: 7 characters, this archive has room for 4");
 }
 
 TEST(Relocate, RewritesReadOnlyFilesAndKeepsModeAndTime) {
   const TempDir target;
-  const std::string script = "\n_prefix_records = [\n('lib/a.txt', '/opt/build', 'text'),\n('gone', '/opt/build', 'text')\n]\n";
+  const std::string script =
+      "\n_prefix_records = [\n('lib/a.txt', '/opt/build', 'text'),\n('gone', '/opt/build', 'text')\n]\n";
   const std::string archive = tar({file("lib/a.txt", "home=/opt/build/x\n", 0755), file("bin/conda-unpack", script)});
   MemorySource source(as_bytes(archive));
   UnpackOptions options;

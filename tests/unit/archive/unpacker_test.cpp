@@ -143,7 +143,8 @@ TEST(HostileArchive, LinkChainsThatLeadOutOnlyTogetherAreRefused) {
 
 TEST(Unpacker, LinksWithDotDotInTheMiddleAreFineWhenTheyStayInside) {
   const TempDir target;
-  const std::string archive = tar({directory("a/b"), file("c", "x"), symlink("l", "a/b/../../c"), symlink("gone", "a/../no")});
+  const std::string archive =
+      tar({directory("a/b"), file("c", "x"), symlink("l", "a/b/../../c"), symlink("gone", "a/../no")});
   MemorySource source(as_bytes(archive));
   auto report = unpack(source, target.fd(), {});
   ASSERT_TRUE(report.has_value()) << report.error().text;
@@ -199,8 +200,9 @@ TEST(HostileArchive, AFileIsNotReplacedByADirectoryNorTheReverse) {
 TEST(HostileArchive, LimitsOnBytesEntriesDepthAndNames) {
   UnpackOptions options;
   options.limits.bytes = 1000;
-  EXPECT_NE(error_of(tar({file("a", noise(600, 1)), file("b", noise(600, 2))}), options).find("more than 1.0 kB (at b)"),
-            std::string::npos)
+  EXPECT_NE(
+      error_of(tar({file("a", noise(600, 1)), file("b", noise(600, 2))}), options).find("more than 1.0 kB (at b)"),
+      std::string::npos)
       << error_of(tar({file("a", noise(600, 1)), file("b", noise(600, 2))}), options);
   options = {};
   options.limits.entries = 2;
@@ -319,12 +321,12 @@ TEST(Unpacker, RefusesBeforeTheFirstByteWhenTheDiskIsTooSmall) {
 
 TEST(Unpacker, UnpacksWhatOtherProgramsPack) {
   const TempDir from;
-  const std::string script =
-      "cd '" + from.path() + "' && mkdir -p t/d && printf hello > t/d/f && ln -s f t/d/l && ln t/d/f t/d/h && " +
-      "truncate -s 3M t/sparse && printf end >> t/sparse && printf 1 > t/\xc3\xa9 && " +
-      "n=$(printf 'n%.0s' $(seq 200)) && printf long > t/$n && " +
-      "for f in gnu pax; do tar -S --format=$f -C t -cf $f.tar . || exit 1; done && " +
-      "gzip -k gnu.tar && bzip2 -k gnu.tar && xz -k gnu.tar";
+  const std::string script = "cd '" + from.path() +
+                             "' && mkdir -p t/d && printf hello > t/d/f && ln -s f t/d/l && ln t/d/f t/d/h && " +
+                             "truncate -s 3M t/sparse && printf end >> t/sparse && printf 1 > t/\xc3\xa9 && " +
+                             "n=$(printf 'n%.0s' $(seq 200)) && printf long > t/$n && " +
+                             "for f in gnu pax; do tar -S --format=$f -C t -cf $f.tar . || exit 1; done && " +
+                             "gzip -k gnu.tar && bzip2 -k gnu.tar && xz -k gnu.tar";
   ASSERT_EQ(std::system(script.c_str()), 0);
   for (const char* name : {"gnu.tar", "pax.tar", "gnu.tar.gz", "gnu.tar.bz2", "gnu.tar.xz"}) {
     const TempDir target;
@@ -344,7 +346,8 @@ TEST(Unpacker, UnpacksWhatOtherProgramsPack) {
 TEST(TarWriter, IsUnderstoodByOtherPrograms) {
   const TempDir scratch;
   write_text(scratch / "a.tar", tar(small_tree()));
-  const std::string script = "cd '" + scratch.path() + "' && mkdir out && tar -C out -xf a.tar && test $(cat out/lib/again.txt) = alpha && " +
+  const std::string script = "cd '" + scratch.path() +
+                             "' && mkdir out && tar -C out -xf a.tar && test $(cat out/lib/again.txt) = alpha && " +
                              "test -x out/bin/tool";
   EXPECT_EQ(std::system(script.c_str()), 0);
 }

@@ -10,7 +10,8 @@ namespace {
 
 constexpr std::int64_t now = 2'000'000;
 
-std::vector<ManagerCandidate> pick(const std::string& records, const std::string& pattern = "p", CandidateRules rules = {}) {
+std::vector<ManagerCandidate> pick(const std::string& records, const std::string& pattern = "p",
+                                   CandidateRules rules = {}) {
   auto value = read_value("[" + records + "]");
   return pick_candidates(*value->as_array(), *Regex::whole(pattern), rules, now);
 }
@@ -24,7 +25,8 @@ TEST(Candidates, AddressesFollowTheMode) {
   EXPECT_EQ(pick(good)[0].hosts, (Hosts{"192.0.2.1", "192.0.2.2", "10.0.0.1"}));
   EXPECT_EQ(pick(good, "p", {.mode = ConnectionMode::by_hostname})[0].hosts, (Hosts{"host", "10.0.0.1"}));
   EXPECT_EQ(pick(good, "p", {.mode = ConnectionMode::by_apparent_ip})[0].hosts, (Hosts{"10.0.0.1"}));
-  const std::string prefers = R"({"type":"wq_manager","project":"p","port":1,"address":"a","name":"n","manager_preferred_connection":"by_hostname"})";
+  const std::string prefers =
+      R"({"type":"wq_manager","project":"p","port":1,"address":"a","name":"n","manager_preferred_connection":"by_hostname"})";
   EXPECT_EQ(pick(prefers)[0].hosts, (Hosts{"n", "a"}));
   EXPECT_EQ(pick(prefers, "p", {.mode = ConnectionMode::by_ip})[0].hosts, (Hosts{"a"}));
 }
@@ -32,9 +34,11 @@ TEST(Candidates, AddressesFollowTheMode) {
 TEST(Candidates, MalformedRecordsAreSkipped) {
   for (const auto* record :
        {R"({"type":"wq_master","project":"p","port":1})", R"({"type":"wq_master","project":"p","address":"a"})",
-        R"({"type":"wq_master","project":"p","address":"a","port":"1"})", R"({"type":"wq_master","project":"p","address":"a","port":70000})",
+        R"({"type":"wq_master","project":"p","address":"a","port":"1"})",
+        R"({"type":"wq_master","project":"p","address":"a","port":70000})",
         R"({"type":"wq_master","project":7,"address":"a","port":1})", R"({"type":"wq_master","address":"a","port":1})",
-        R"({"type":"chirp","project":"p","address":"a","port":1})", R"({"type":"wq_master","project":"p","address":"a b","port":1})",
+        R"({"type":"chirp","project":"p","address":"a","port":1})",
+        R"({"type":"wq_master","project":"p","address":"a b","port":1})",
         R"({"type":"wq_master","project":"pp","address":"a","port":1})", "7",
         R"({"type":"wq_master","project":"p","address":"a","port":1,"state":"done"})"}) {
     EXPECT_TRUE(pick(record).empty()) << record;
@@ -54,7 +58,8 @@ TEST(Candidates, ADistantCatalogClockDoesNotHideEverybody) {
 
 TEST(Candidates, ProtocolDefaultsToNine) {
   EXPECT_EQ(pick(good)[0].protocol, 9);
-  EXPECT_EQ(pick(R"({"type":"wq_master","project":"p","port":1,"address":"a","protocol":11,"ssl":true})")[0].protocol, 11);
+  EXPECT_EQ(pick(R"({"type":"wq_master","project":"p","port":1,"address":"a","protocol":11,"ssl":true})")[0].protocol,
+            11);
   EXPECT_TRUE(pick(R"({"type":"wq_master","project":"p","port":1,"address":"a","ssl":true})")[0].ssl);
   EXPECT_EQ(pick(R"({"type":"wq_master","project":"p","port":1,"address":"a","protocols":[9,11]})")[0].protocol, 11);
 }
@@ -62,8 +67,8 @@ TEST(Candidates, ProtocolDefaultsToNine) {
 TEST(Candidates, ManagersWithWaitingTasksComeFirstAndSeedsSpread) {
   std::string records;
   for (int i = 1; i <= 20; ++i) {
-    records += (i > 1 ? "," : "") + std::string(R"({"type":"wq_master","project":"p","address":"a","port":)") + std::to_string(i) +
-               ",\"tasks_waiting\":" + std::to_string(i <= 10 ? 5 : 0) + "}";
+    records += (i > 1 ? "," : "") + std::string(R"({"type":"wq_master","project":"p","address":"a","port":)") +
+               std::to_string(i) + ",\"tasks_waiting\":" + std::to_string(i <= 10 ? 5 : 0) + "}";
   }
   bool differs = false;
   const auto first = pick(records, "p", {.seed = 1});

@@ -90,8 +90,10 @@ struct Service : ::testing::Test {
     bool done = false;
     auto fetch = Fetch::start(io, Url{host(), path}, 20s, [&](auto body) {
       done = true;
-      if (body) result = Expected<std::string>(boost::system::in_place_value, **body);
-      else result = body.error();
+      if (body)
+        result = Expected<std::string>(boost::system::in_place_value, **body);
+      else
+        result = body.error();
     });
     until([&] { return done; });
     return result;
@@ -121,7 +123,8 @@ TEST_F(Service, TakesUpdatesByTcpAndUdpPlainAndCompressed) {
   ASSERT_TRUE(until([&] { return size() == 4; }));
   const auto body = get("/query.json");
   ASSERT_TRUE(body) << body.error().text;
-  for (const auto* name : {"\"tcp\"", "\"packed\"", "\"udp\"", "\"udp-packed\""}) EXPECT_NE(body->find(name), std::string::npos);
+  for (const auto* name : {"\"tcp\"", "\"packed\"", "\"udp\"", "\"udp-packed\""})
+    EXPECT_NE(body->find(name), std::string::npos);
 }
 
 TEST_F(Service, DamagedUpdatesAreDroppedAndCounted) {
@@ -191,8 +194,9 @@ TEST_F(Service, TwentyThousandRecordsAreServed) {
 TEST_F(Service, RequestsOfAllFormsAreAnswered) {
   update(manager("p", 1));
   ASSERT_TRUE(until([&] { return size() == 1; }));
-  for (const auto& request : {std::string("GET /query/dHJ1ZQ== HTTP/1.1\r\nHost: x\r\n\r\n"), std::string("GET /query.json HTTP/1.0\n\n"),
-                              std::string("GET http://x/query.json HTTP/1.1\r\n\r\n")}) {
+  for (const auto& request :
+       {std::string("GET /query/dHJ1ZQ== HTTP/1.1\r\nHost: x\r\n\r\n"), std::string("GET /query.json HTTP/1.0\n\n"),
+        std::string("GET http://x/query.json HTTP/1.1\r\n\r\n")}) {
     auto socket = connect(port());
     boost::asio::write(*socket, boost::asio::buffer(request));
     socket->shutdown(tcp::socket::shutdown_send);  // some clients do
@@ -202,8 +206,10 @@ TEST_F(Service, RequestsOfAllFormsAreAnswered) {
     std::function<void()> read = [&] {
       socket->async_read_some(boost::asio::buffer(buffer), [&](ErrorCode error, std::size_t n) {
         reply.append(buffer.data(), n);
-        if (error) ended = true;
-        else read();
+        if (error)
+          ended = true;
+        else
+          read();
       });
     };
     read();
@@ -284,7 +290,8 @@ TEST_F(Service, ACancelledQuerySaysNothing) {
 // A server that answers each connection with the next text.
 class Scripted {
  public:
-  Scripted(boost::asio::io_context& io, std::vector<std::string> replies) : acceptor_(io, {loopback, 0}), replies_(std::move(replies)) {
+  Scripted(boost::asio::io_context& io, std::vector<std::string> replies)
+      : acceptor_(io, {loopback, 0}), replies_(std::move(replies)) {
     accept();
   }
   std::uint16_t port() { return acceptor_.local_endpoint().port(); }
@@ -397,9 +404,8 @@ TEST_F(Service, PublisherSaysOnceWhenACatalogIsDownAndFillsItWhenItReturns) {
   const auto where = port();
   server.reset();
   std::vector<std::string> said;
-  auto publisher = Publisher::make(io, {.catalogs = "127.0.0.1:" + std::to_string(where), .on_problem = [&](const std::string& line) {
-                                          said.push_back(line);
-                                        }});
+  auto publisher = Publisher::make(io, {.catalogs = "127.0.0.1:" + std::to_string(where),
+                                        .on_problem = [&](const std::string& line) { said.push_back(line); }});
   (*publisher)->publish(manager("p", 1));
   (*publisher)->publish(manager("p", 1));
   ASSERT_TRUE(until([&] { return (*publisher)->failed() >= 2; }));
@@ -421,7 +427,8 @@ TEST_F(Service, GoodbyeToADeadCatalogEndsByItself) {
 
 TEST_F(Service, PublisherRefusesWhatIsNoRecord) {
   std::vector<std::string> said;
-  auto publisher = Publisher::make(io, {.catalogs = list(), .on_problem = [&](const std::string& line) { said.push_back(line); }});
+  auto publisher =
+      Publisher::make(io, {.catalogs = list(), .on_problem = [&](const std::string& line) { said.push_back(line); }});
   (*publisher)->publish("");
   (*publisher)->publish("[1]");
   EXPECT_EQ(said.size(), 2U);
@@ -429,7 +436,8 @@ TEST_F(Service, PublisherRefusesWhatIsNoRecord) {
 }
 
 TEST_F(Service, FinderFindsRemembersAndForgets) {
-  server->store().put(*read_value(manager("proj-a", 11, R"(,"tasks_waiting":3,"protocol":11)")), "10.0.0.1", "a", std::time(nullptr));
+  server->store().put(*read_value(manager("proj-a", 11, R"(,"tasks_waiting":3,"protocol":11)")), "10.0.0.1", "a",
+                      std::time(nullptr));
   server->store().put(*read_value(manager("other", 12)), "10.0.0.1", "a", std::time(nullptr));
   auto finder = Finder::make(io, {.catalogs = list(), .project = "proj-a|proj-b", .seed = 7});
   ASSERT_TRUE(finder) << finder.error().text;

@@ -74,7 +74,8 @@ TEST_F(RecordStoreTest, AFloodFromOneAddressPushesOutItsOwnRecords) {
 TEST_F(RecordStoreTest, ByteLimitHolds) {
   RecordStore small(StoreLimits{.bytes = 100'000});
   for (int i = 0; i < 100; ++i) {
-    small.put(parse("{\"port\":" + std::to_string(i) + ",\"x\":\"" + std::string(5000, 'a') + "\"}"), "10.0.0.1", "", now);
+    small.put(parse("{\"port\":" + std::to_string(i) + ",\"x\":\"" + std::string(5000, 'a') + "\"}"), "10.0.0.1", "",
+              now);
     EXPECT_LE(small.bytes(), 100'000U);
   }
   EXPECT_GT(small.size(), 5U);
@@ -82,10 +83,14 @@ TEST_F(RecordStoreTest, ByteLimitHolds) {
 
 TEST_F(RecordStoreTest, AdoptKeepsTheNewerRecordAndItsAddress) {
   put(R"({"port":1,"n":"ours"})");
-  EXPECT_EQ(store.adopt(parse(R"({"name":"10.0.0.1","lastheardfrom":999999,"address":"10.0.0.1","port":1,"n":"old"})"), now), Change::ignored);
-  EXPECT_EQ(store.adopt(parse(R"({"name":"h","lastheardfrom":999000,"address":"10.0.0.7","port":2})"), now), Change::created);
+  EXPECT_EQ(
+      store.adopt(parse(R"({"name":"10.0.0.1","lastheardfrom":999999,"address":"10.0.0.1","port":1,"n":"old"})"), now),
+      Change::ignored);
+  EXPECT_EQ(store.adopt(parse(R"({"name":"h","lastheardfrom":999000,"address":"10.0.0.7","port":2})"), now),
+            Change::created);
   EXPECT_EQ(store.find("10.0.0.7:2:h")->last_heard, 999000);
-  EXPECT_EQ(store.adopt(parse(R"({"name":"h","lastheardfrom":5,"address":"10.0.0.8","port":2})"), now), Change::ignored);
+  EXPECT_EQ(store.adopt(parse(R"({"name":"h","lastheardfrom":5,"address":"10.0.0.8","port":2})"), now),
+            Change::ignored);
 }
 
 TEST_F(RecordStoreTest, BelievableSizeCapsTotals) {
@@ -143,7 +148,8 @@ TEST_F(Pages, TextAndClassads) {
   EXPECT_EQ(render_page(store, "/query.text").body,
             "name 10.0.0.1\nlastheardfrom 1000000\naddress 10.0.0.1\nport 1\ns a b\no {\"k\":[1]}\n\n");
   EXPECT_EQ(render_page(store, "/query.newclassads").body,
-            "[\nname=\"10.0.0.1\";\nlastheardfrom=1000000;\naddress=\"10.0.0.1\";\nport=1;\ns=\"a\\nb\";\no={\"k\":[1]};\n]\n");
+            "[\nname=\"10.0.0.1\";\nlastheardfrom=1000000;\naddress=\"10.0.0.1\";\nport=1;\ns=\"a\\nb\";\no={\"k\":[1]}"
+            ";\n]\n");
 }
 
 TEST_F(Pages, HeadIsWhatOldClientsExpect) {

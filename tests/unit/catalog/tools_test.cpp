@@ -18,7 +18,8 @@ using catalog::Value;
 // --- tables: the text printed by Debian's work_queue_status for the same objects ---
 
 TEST(Table, QueueAtThreeWidths) {
-  const auto record = *read_value(R"({"project":"spec-demo with a long name","port":19401,"tasks_waiting":6,"tasks_running":0,"tasks_complete":123456789,"workers":0})");
+  const auto record = *read_value(
+      R"({"project":"spec-demo with a long name","port":19401,"tasks_waiting":6,"tasks_running":0,"tasks_complete":123456789,"workers":0})");
   const Table narrow(queue_columns(), 60);
   EXPECT_EQ(narrow.header(), "PROJECT            HOST                   PORT WAITING RUNNING COMPLETE \n");
   EXPECT_EQ(narrow.row(record), "spec-demo with a l ???                   19401       6       0 23456789 \n");
@@ -26,25 +27,32 @@ TEST(Table, QueueAtThreeWidths) {
   EXPECT_EQ(usual.header(), "PROJECT            HOST                   PORT WAITING RUNNING COMPLETE WORKERS \n");
   const Table wide(queue_columns(), 132);
   EXPECT_EQ(wide.row(record),
-            "spec-demo with a long name                   ???                                             19401       6       0 23456789       0 \n");
+            "spec-demo with a long name                   ???                                             19401       "
+            "6       0 23456789       0 \n");
 }
 
 TEST(Table, TasksDropTheLastColumnAt80) {
   const Table table(task_columns(), 80);
   EXPECT_EQ(table.header(), "ID   STATE    PRIORITY HOST       COMMAND            CORES    MEMORY   DISK     \n");
-  EXPECT_EQ(table.row(*read_value(R"({"taskid":3,"state":"WAITING","priority":"3","command":"sleep 30 && echo a long command","cores":2,"memory":2000,"disk":500})")),
-            "3    WAITING         3 ???        sleep 30 && echo a 2        2000     500      \n");
+  EXPECT_EQ(
+      table.row(*read_value(
+          R"({"taskid":3,"state":"WAITING","priority":"3","command":"sleep 30 && echo a long command","cores":2,"memory":2000,"disk":500})")),
+      "3    WAITING         3 ???        sleep 30 && echo a 2        2000     500      \n");
 }
 
 TEST(Table, WorkersAndCategoriesAndResources) {
-  EXPECT_EQ(Table(worker_columns(), 80).header(), "HOST       ADDRESS         COMPLETED RUNNING CORE_U CORE_A MEM_U MEM_A DISK_U DISK_A \n");
-  EXPECT_EQ(Table(category_columns(), 80).header(), "CATEGORY     DISPATCHED    WAITING  FIT-WORKERS  MAX-CORES MAX-MEMORY   MAX-DISK \n");
-  EXPECT_EQ(Table(resource_columns(), 80).row(*read_value(R"({"project":"p","memory_total":5000,"memory_inuse":1023})")),
-            "p                              ???    ???        4        0       ???       ??? \n");
+  EXPECT_EQ(Table(worker_columns(), 80).header(),
+            "HOST       ADDRESS         COMPLETED RUNNING CORE_U CORE_A MEM_U MEM_A DISK_U DISK_A \n");
+  EXPECT_EQ(Table(category_columns(), 80).header(),
+            "CATEGORY     DISPATCHED    WAITING  FIT-WORKERS  MAX-CORES MAX-MEMORY   MAX-DISK \n");
+  EXPECT_EQ(
+      Table(resource_columns(), 80).row(*read_value(R"({"project":"p","memory_total":5000,"memory_inuse":1023})")),
+      "p                              ???    ???        4        0       ???       ??? \n");
 }
 
 TEST(Table, CellsCannotSteerTheTerminal) {
-  EXPECT_EQ(Table(task_columns(), 80).row(*read_value(R"({"command":"a\u001b[2J\nb"})")).find('\x1b'), std::string::npos);
+  EXPECT_EQ(Table(task_columns(), 80).row(*read_value(R"({"command":"a\u001b[2J\nb"})")).find('\x1b'),
+            std::string::npos);
 }
 
 TEST(Table, ColumnsComeFromTheEnvironmentThenTheTerminal) {
@@ -80,8 +88,10 @@ TEST(ArraySplitter, StopsWhenToldAndRefusesOtherText) {
 
 TEST(Foremen, StandBelowTheirManagers) {
   std::vector<Value> records;
-  for (const auto* text : {R"({"project":"f2","address":"1","name":"h","port":3,"my_manager":"1:2"})", R"({"project":"m","address":"1","name":"h","port":1})",
-                           R"({"project":"f","address":"1","name":"h","port":2,"my_manager":"h:1"})", R"({"project":"lost","port":9,"my_manager":"x:1"})",
+  for (const auto* text : {R"({"project":"f2","address":"1","name":"h","port":3,"my_manager":"1:2"})",
+                           R"({"project":"m","address":"1","name":"h","port":1})",
+                           R"({"project":"f","address":"1","name":"h","port":2,"my_manager":"h:1"})",
+                           R"({"project":"lost","port":9,"my_manager":"x:1"})",
                            R"({"project":"loop","address":"2","port":5,"my_manager":"2:5"})"}) {
     records.push_back(*read_value(text));
   }
@@ -148,7 +158,10 @@ TEST(Sizing, UnknownProtocolsNeedNothingAndBigNumbersStayBig) {
   EXPECT_EQ(needed(rules(), read_demand(*read_value(R"({"tasks_waiting":5})"))), 5);
   EXPECT_EQ(needed(rules(), read_demand(*read_value(R"({"protocol":12,"protocols":[11,12],"tasks_waiting":5})"))), 5);
   EXPECT_EQ(needed(rules(), read_demand(*read_value(R"({"protocol":11,"tasks_waiting":3000000000})"))), 1000);
-  EXPECT_EQ(needed(rules(), read_demand(*read_value(R"({"tasks_waiting":9223372036854775807,"tasks_left":9223372036854775807})"))), 1000);
+  EXPECT_EQ(
+      needed(rules(),
+             read_demand(*read_value(R"({"tasks_waiting":9223372036854775807,"tasks_left":9223372036854775807})"))),
+      1000);
   EXPECT_EQ(needed(rules(), read_demand(*read_value(R"({"tasks_waiting":-5})"))), 0);
 }
 
@@ -179,8 +192,10 @@ TEST(Sizing, ForemenTakeTheRunningTasks) {
 }
 
 TEST(Sizing, BlockedHostsAreListsOrText) {
-  EXPECT_EQ(read_demand(*read_value(R"({"workers_blocked":["a","b"]})")).blocked_hosts, (std::vector<std::string>{"a", "b"}));
-  EXPECT_EQ(read_demand(*read_value(R"({"workers_blocked":"a b"})")).blocked_hosts, (std::vector<std::string>{"a", "b"}));
+  EXPECT_EQ(read_demand(*read_value(R"({"workers_blocked":["a","b"]})")).blocked_hosts,
+            (std::vector<std::string>{"a", "b"}));
+  EXPECT_EQ(read_demand(*read_value(R"({"workers_blocked":"a b"})")).blocked_hosts,
+            (std::vector<std::string>{"a", "b"}));
 }
 
 // --- configuration file ---
@@ -193,7 +208,9 @@ Expected<FactoryConfig> load(const std::string& text) {
 }
 
 TEST(FactoryConfigFile, ValuesMayUseOtherKeys) {
-  const auto config = load("# sizes\n{ \"memory\": cores*100, \"cores\": 4, \"max-workers\": 2.5, \"manager-name\": \"a|b\", \"capacity\": 1, }");
+  const auto config = load(
+      "# sizes\n{ \"memory\": cores*100, \"cores\": 4, \"max-workers\": 2.5, \"manager-name\": \"a|b\", \"capacity\": "
+      "1, }");
   ASSERT_TRUE(config) << config.error().text;
   EXPECT_EQ(config->worker.memory, 400);
   EXPECT_EQ(config->worker.cores, 4);
@@ -235,9 +252,12 @@ TEST(FactoryConfigFile, UnknownKeysAreNamed) {
 }
 
 TEST(FactoryConfigFile, IsDescribedAfterLoading) {
-  EXPECT_EQ(describe_config(*load(R"({"manager-name":"spec.*","max-workers":2,"min-workers":1,"tasks-per-worker":1,"timeout":10,"cores":1,"memory":100,"worker-extra-options":"-d wq"})")),
-            "manager-name: spec.*\nmax-workers: 2\nmin-workers: 1\nworkers-per-cycle: 5\ntasks-per-worker: 1\ntimeout: 10 s\ncores: 1.000\n"
-            "memory: 100 MB\nworker-extra-options: -d wq\n");
+  EXPECT_EQ(
+      describe_config(*load(
+          R"({"manager-name":"spec.*","max-workers":2,"min-workers":1,"tasks-per-worker":1,"timeout":10,"cores":1,"memory":100,"worker-extra-options":"-d wq"})")),
+      "manager-name: spec.*\nmax-workers: 2\nmin-workers: 1\nworkers-per-cycle: 5\ntasks-per-worker: 1\ntimeout: 10 "
+      "s\ncores: 1.000\n"
+      "memory: 100 MB\nworker-extra-options: -d wq\n");
 }
 
 // --- commands ---
@@ -256,10 +276,35 @@ TEST(WorkerCommand, IsMadeOfWords) {
   config.task_wrapper = "time -p";
   const auto words = worker_words(config, "127.0.0.1:9097", config.worker);
   ASSERT_TRUE(words);
-  EXPECT_EQ(*words, (std::vector<std::string>{"env", "-i", "nice", "-n", "1", "./work_queue_worker", "-M", "zz|echo X", "-t", "20", "-C",
-                                              "127.0.0.1:9097", "--from-factory", "fac \"1\"", "-P", "pwfile", "--cores=1", "--memory=200",
-                                              "--disk=200", "--gpus=1", "--ssl", "--task-wrapper", "time -p", "-d", "wq", "-o", "my file",
-                                              "--feature", "gpuX"}));
+  EXPECT_EQ(*words, (std::vector<std::string>{"env",
+                                              "-i",
+                                              "nice",
+                                              "-n",
+                                              "1",
+                                              "./work_queue_worker",
+                                              "-M",
+                                              "zz|echo X",
+                                              "-t",
+                                              "20",
+                                              "-C",
+                                              "127.0.0.1:9097",
+                                              "--from-factory",
+                                              "fac \"1\"",
+                                              "-P",
+                                              "pwfile",
+                                              "--cores=1",
+                                              "--memory=200",
+                                              "--disk=200",
+                                              "--gpus=1",
+                                              "--ssl",
+                                              "--task-wrapper",
+                                              "time -p",
+                                              "-d",
+                                              "wq",
+                                              "-o",
+                                              "my file",
+                                              "--feature",
+                                              "gpuX"}));
   EXPECT_NE(quote_words(*words).find("'zz|echo X'"), std::string::npos);
 }
 
@@ -271,7 +316,8 @@ TEST(WorkerCommand, HostAndPort) {
 }
 
 TEST(Words, SplitLikeAShell) {
-  EXPECT_EQ(*split_words(R"(a 'b c' "d \"e" f\ g '' h'i'j)"), (std::vector<std::string>{"a", "b c", "d \"e", "f g", "", "hij"}));
+  EXPECT_EQ(*split_words(R"(a 'b c' "d \"e" f\ g '' h'i'j)"),
+            (std::vector<std::string>{"a", "b c", "d \"e", "f g", "", "hij"}));
   EXPECT_TRUE(split_words("  ")->empty());
   EXPECT_FALSE(split_words("a 'b"));
 }
@@ -289,8 +335,10 @@ TEST(SubmitPlan, CommandsOfEachSystem) {
   const Resources sized{2, 500, 600, -1};
   EXPECT_EQ(submit_line("slurm", sized, {"-p", "long"}),
             "sbatch --mem=500M -N 1 -n 1 -c 2 -D . -e /dev/null --export=ALL -o /dev/null -J wq1 -p long ./w.sh");
-  EXPECT_EQ(submit_line("slurm", {}), "sbatch -N 1 -n 1 -c 1 -D . -e /dev/null --export=ALL -o /dev/null -J wq1 ./w.sh");
-  EXPECT_EQ(submit_line("pbs", sized), "qsub -l nodes=1:ppn=2,mem=500mb,file=600mb -j oe -V -o /dev/null -N wq1 ./w.sh");
+  EXPECT_EQ(submit_line("slurm", {}),
+            "sbatch -N 1 -n 1 -c 1 -D . -e /dev/null --export=ALL -o /dev/null -J wq1 ./w.sh");
+  EXPECT_EQ(submit_line("pbs", sized),
+            "qsub -l nodes=1:ppn=2,mem=500mb,file=600mb -j oe -V -o /dev/null -N wq1 ./w.sh");
   EXPECT_EQ(submit_line("uge", sized), "qsub -l h_vmem=500M -pe smp 2 -cwd -j y -V -o /dev/null -N wq1 ./w.sh");
   EXPECT_EQ(submit_line("sge", sized), submit_line("uge", sized));
   EXPECT_EQ(submit_line("lsf", sized), "bsub -M 500MB -n 2 -e /dev/null -env all -o /dev/null -J wq1 ./w.sh");
@@ -325,18 +373,23 @@ TEST(SubmitPlan, CondorDescription) {
   config.worker = {2, 500, 600, -1};
   config.condor_requirements = "(Memory > 3)";
   config.batch_options = "+A = 1\\n+B = 2";
-  const auto text = condor_description(config, {"work_queue_worker", "pwfile"}, {"./work_queue_worker", "-M", "it's \"x\" y"}, {"bad.host"});
+  const auto text = condor_description(config, {"work_queue_worker", "pwfile"},
+                                       {"./work_queue_worker", "-M", "it's \"x\" y"}, {"bad.host"});
   EXPECT_NE(text.find(R"(arguments = "'./work_queue_worker' '-M' 'it''s ""x"" y'")"), std::string::npos) << text;
   EXPECT_NE(text.find("transfer_input_files = work_queue_worker,pwfile\n"), std::string::npos);
   EXPECT_NE(text.find("requirements = ((Memory > 3)) && (machine != \"bad.host\")\n"), std::string::npos);
   EXPECT_NE(text.find("request_cpus = 2\nrequest_memory = 500\nrequest_disk = 614400\n"), std::string::npos);
   EXPECT_NE(text.find("+A = 1\n+B = 2\nqueue\n"), std::string::npos);
   config.autosize = true;
-  EXPECT_NE(condor_description(config, {}, {}, {}).find("request_cpus = ifThenElse(2 > TotalSlotCpus, 2, TotalSlotCpus)\n"), std::string::npos);
+  EXPECT_NE(
+      condor_description(config, {}, {}, {}).find("request_cpus = ifThenElse(2 > TotalSlotCpus, 2, TotalSlotCpus)\n"),
+      std::string::npos);
 }
 
 TEST(SubmitPlan, CondorLog) {
-  auto event = parse_condor_line("000 (017.000.000) 11/23 05:17:34 Job submitted from host: <10.0.0.1:9618?addrs=10.0.0.1-9618&alias=head.site&noUDP>");
+  auto event = parse_condor_line(
+      "000 (017.000.000) 11/23 05:17:34 Job submitted from host: "
+      "<10.0.0.1:9618?addrs=10.0.0.1-9618&alias=head.site&noUDP>");
   ASSERT_TRUE(event);
   EXPECT_EQ(event->kind, CondorEvent::Kind::submitted);
   EXPECT_EQ(event->cluster, "17");

@@ -32,8 +32,8 @@ TEST(Reader, OfARepeatedKeyTheFirstCounts) {
 }
 
 TEST(Reader, RefusesWhatIsNotConstantOrNotJson) {
-  for (const auto* text : {R"({"a":b})", R"({"a":1+1})", R"({"a":f(1)})", "{", "[1 2]", R"({"a" 1})", R"({a:1})", "\"\\x\"",
-                           "\"\\ud800\\u0041\"", "1e999", "--1", "-\"x\"", ""}) {
+  for (const auto* text : {R"({"a":b})", R"({"a":1+1})", R"({"a":f(1)})", "{", "[1 2]", R"({"a" 1})", R"({a:1})",
+                           "\"\\x\"", "\"\\ud800\\u0041\"", "1e999", "--1", "-\"x\"", ""}) {
     EXPECT_FALSE(read_value(text)) << text;
   }
 }
@@ -57,7 +57,10 @@ TEST(Reader, ReadsTheLegacyLineFormat) {
 
 TEST(Printer, WritesTextThatOldClientsCanRead) {
   EXPECT_EQ(print(Value("jos\xC3\xA9")), "\"jos\xC3\xA9\"");
-  EXPECT_EQ(print(Value("\xFF" "a")), "\"\xEF\xBF\xBD" "a\"");
+  EXPECT_EQ(print(Value("\xFF"
+                        "a")),
+            "\"\xEF\xBF\xBD"
+            "a\"");
   EXPECT_EQ(print(Value("a\x01\"\\\n\x7F")), R"("a\u0001\"\\\n\u007f")");
   EXPECT_EQ(print(Value("\xED\xA0\x80")), "\"\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\"");  // a surrogate is not UTF-8
   EXPECT_EQ(round(R"("\u00e9\ud83d\ude00")"), "\"\xC3\xA9\xF0\x9F\x98\x80\"");
@@ -70,7 +73,8 @@ TEST(Compression, RoundTripsAndRefusesBombs) {
   const std::string text(100'000, 'x');
   EXPECT_EQ(*unpack_update(compress_update(text)), text);
   EXPECT_EQ(*unpack_update("{\"a\":1}"), "{\"a\":1}");
-  EXPECT_EQ(unpack_update(compress_update(std::string(1 << 20, 'x'))).error().text, "the update unpacks to more than 1 MiB");
+  EXPECT_EQ(unpack_update(compress_update(std::string(1 << 20, 'x'))).error().text,
+            "the update unpacks to more than 1 MiB");
   EXPECT_TRUE(unpack_update(compress_update(std::string((1 << 20) - 1, 'x'))));
   EXPECT_FALSE(unpack_update(compress_update(std::string(300 << 20, 'x'))));
   auto cut = compress_update(text);
@@ -119,12 +123,14 @@ std::string read_http(const std::vector<std::string>& pieces, bool end = true) {
 TEST(HttpReader, ReadsRepliesOfEveryAge) {
   EXPECT_EQ(read_http({"HTTP/1.1 200 OK\nServer: x\n\n[\n\n]\n"}), "200 [\n\n]\n");
   EXPECT_EQ(read_http({"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabcdef"}, false), "200 abc");
-  EXPECT_EQ(read_http({"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"}, false), "200 abcde");
+  EXPECT_EQ(read_http({"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"}, false),
+            "200 abcde");
   EXPECT_EQ(read_http({"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"}, false), "200 ");
 }
 
 TEST(HttpReader, CutsAreErrors) {
-  EXPECT_EQ(read_http({"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc"}), "error: the connection ended in the middle of the reply");
+  EXPECT_EQ(read_http({"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc"}),
+            "error: the connection ended in the middle of the reply");
   EXPECT_EQ(read_http({"HTTP/1.1 200 OK\r\n"}), "error: the connection ended in the middle of the reply");
   EXPECT_EQ(read_http({"SSH-2.0\r\n"}), "error: this is not HTTP");
   EXPECT_EQ(read_http({std::string(100'000, 'x')}), "error: a header line is too long");
@@ -132,7 +138,8 @@ TEST(HttpReader, CutsAreErrors) {
 }
 
 TEST(HttpReader, EverySplitGivesTheSame) {
-  const std::string reply = "HTTP/1.1 302 Found\r\nLocation: http://b:1/x\r\nTransfer-Encoding: chunked\r\n\r\na\r\n0123456789\r\n0\r\n\r\n";
+  const std::string reply =
+      "HTTP/1.1 302 Found\r\nLocation: http://b:1/x\r\nTransfer-Encoding: chunked\r\n\r\na\r\n0123456789\r\n0\r\n\r\n";
   for (std::size_t i = 1; i < reply.size(); ++i) {
     EXPECT_EQ(read_http({reply.substr(0, i), reply.substr(i)}), "302 0123456789") << i;
   }

@@ -273,7 +273,8 @@ TEST(PoolTest, RefusesWorkBeyondItsLimit) {
       if (pool.submit([&]() -> Pool::Done {
             const std::lock_guard lock(gate);
             return {};
-          })) ++accepted;
+          }))
+        ++accepted;
     }
     EXPECT_GE(accepted, 2);
     EXPECT_LE(accepted, 3);

@@ -1,10 +1,11 @@
 // The rows of manager.md 9.5, computed by the old manager, and where exact arithmetic differs from it (9.3).
+#include "manager/core/box.hpp"
+
 #include <gtest/gtest.h>
 
 #include <string>
 #include <vector>
 
-#include "manager/core/box.hpp"
 #include "manager/core/category.hpp"
 
 namespace taskmill::manager {

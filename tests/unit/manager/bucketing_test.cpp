@@ -1,7 +1,7 @@
 // Buckets and predictions of manager.md 10.7.
-#include <gtest/gtest.h>
-
 #include "manager/core/bucketing.hpp"
+
+#include <gtest/gtest.h>
 
 namespace taskmill::manager {
 namespace {

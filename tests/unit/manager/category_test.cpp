@@ -1,7 +1,7 @@
 // First allocations, learning and escalation: the worked examples of manager.md 10.
-#include <gtest/gtest.h>
-
 #include "manager/core/category.hpp"
+
+#include <gtest/gtest.h>
 
 namespace taskmill::manager {
 namespace {
@@ -112,8 +112,8 @@ TEST(Learning, ResetsComputesAndBecomesSteadyWhenTheOldOneDid) {
 }
 
 TEST(Learning, WholeFlowOfExample7) {
-  for (const auto mode : {AllocationMode::fixed, AllocationMode::max, AllocationMode::min_waste,
-                          AllocationMode::max_throughput}) {
+  for (const auto mode :
+       {AllocationMode::fixed, AllocationMode::max, AllocationMode::min_waste, AllocationMode::max_throughput}) {
     Category c = taught(mode, 29);
     EXPECT_EQ(box_of(c, Label::first), (Resources{8, 8000, 16000, 0}));
     c.learn(used(900), true, 25, node);

@@ -586,15 +586,16 @@ TEST(Machine, WritesTheTransactionsLogInTheOldForm) {
   d.connect({.cores = 2, .memory = 1000, .disk = 1000});
   d.step();
   d.finish(task);
-  EXPECT_THAT(d.records, ElementsAre(
-      R"(TASK 1 WAITING catA FIRST_RESOURCES {"memory":[100,"MB"],"disk":[100,"MB"],"cores":[1,"cores"]})",
-      "WORKER worker-1 10.0.0.1:1000  CONNECTION",
-      R"(WORKER worker-1 RESOURCES {"memory":[1000,"MB"],"disk":[1000,"MB"],"cores":[2,"cores"]})",
-      R"(TASK 1 RUNNING 10.0.0.1:1000  FIRST_RESOURCES {"memory":[500,"MB"],"disk":[500,"MB"],"gpus":[0,"gpus"],"cores":[1,"cores"]})",
-      "TRANSFER INPUT 1 1 0.000095 0.000000 in.txt",
-      "TASK 1 WAITING_RETRIEVAL 10.0.0.1:1000 ",
-      ::testing::StartsWith("TASK 1 RETRIEVED SUCCESS  0  {} {\"wq_output_time\":[0,\"s\"]"),
-      ::testing::StartsWith("TASK 1 DONE SUCCESS  0  {} {\"wq_output_time\":[0,\"s\"]")));
+  EXPECT_THAT(
+      d.records,
+      ElementsAre(
+          R"(TASK 1 WAITING catA FIRST_RESOURCES {"memory":[100,"MB"],"disk":[100,"MB"],"cores":[1,"cores"]})",
+          "WORKER worker-1 10.0.0.1:1000  CONNECTION",
+          R"(WORKER worker-1 RESOURCES {"memory":[1000,"MB"],"disk":[1000,"MB"],"cores":[2,"cores"]})",
+          R"(TASK 1 RUNNING 10.0.0.1:1000  FIRST_RESOURCES {"memory":[500,"MB"],"disk":[500,"MB"],"gpus":[0,"gpus"],"cores":[1,"cores"]})",
+          "TRANSFER INPUT 1 1 0.000095 0.000000 in.txt", "TASK 1 WAITING_RETRIEVAL 10.0.0.1:1000 ",
+          ::testing::StartsWith("TASK 1 RETRIEVED SUCCESS  0  {} {\"wq_output_time\":[0,\"s\"]"),
+          ::testing::StartsWith("TASK 1 DONE SUCCESS  0  {} {\"wq_output_time\":[0,\"s\"]")));
 }
 
 }  // namespace

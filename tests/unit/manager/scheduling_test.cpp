@@ -1,5 +1,5 @@
-// Which worker gets which task: the algorithms of manager.md 8.4 as their interface documents them, data-aware placement,
-// prefetch, and that tasks which fit nowhere cost the others nothing.
+// Which worker gets which task: the algorithms of manager.md 8.4 as their interface documents them, data-aware
+// placement, prefetch, and that tasks which fit nowhere cost the others nothing.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

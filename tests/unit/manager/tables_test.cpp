@@ -154,11 +154,23 @@ INSTANTIATE_TEST_SUITE_P(
                 },
                 "%%"},
         Refused{"inputs clash", [](TaskSpec& s) { s.inputs.push_back(input_file("other", "in")); }, "two inputs"},
-        Refused{"outputs clash", [](TaskSpec& s) { s.outputs.push_back({"out", "other"}); }, "two outputs"},
-        Refused{"input is output", [](TaskSpec& s) { s.outputs.push_back({"o2", "in"}); }, "both an input and an output"},
+        Refused{"outputs clash",
+                [](TaskSpec& s) {
+                  s.outputs.push_back({"out", "other"});
+                },
+                "two outputs"},
+        Refused{"input is output",
+                [](TaskSpec& s) {
+                  s.outputs.push_back({"o2", "in"});
+                },
+                "both an input and an output"},
         Refused{"priority", [](TaskSpec& s) { s.priority = std::numeric_limits<double>::quiet_NaN(); }, "priority"},
         Refused{"category", [](TaskSpec& s) { s.category = "two words"; }, "one word"},
-        Refused{"variable", [](TaskSpec& s) { s.environment = {{"A=B", "1"}}; }, "not a name"},
+        Refused{"variable",
+                [](TaskSpec& s) {
+                  s.environment = {{"A=B", "1"}};
+                },
+                "not a name"},
         Refused{"feature", [](TaskSpec& s) { s.features = {""}; }, "feature"},
         Refused{"output path", [](TaskSpec& s) { s.outputs[0].local.clear(); }, "no local path"}));
 
@@ -200,9 +212,10 @@ TEST(MonitorCommand, IsTheObservedLine) {
   task.wall_time_s = 2;
   std::string out;
   monitor_command(m, task, out);
-  EXPECT_EQ(out,
-            "./cctools-monitor --no-pprint --with-output-files=cctools-monitor -L 'wall_time: 2.000000' -L 'memory: 1000' "
-            "-L 'disk: 1000' -L 'gpus: 0' -L 'cores: 1.000' -V 'task_id: 5' -V 'category: default' --sh \"sleep 30\"");
+  EXPECT_EQ(
+      out,
+      "./cctools-monitor --no-pprint --with-output-files=cctools-monitor -L 'wall_time: 2.000000' -L 'memory: 1000' "
+      "-L 'disk: 1000' -L 'gpus: 0' -L 'cores: 1.000' -V 'task_id: 5' -V 'category: default' --sh \"sleep 30\"");
 }
 
 TEST(MonitorCommand, QuotesCommandAndCategoryCompletely) {

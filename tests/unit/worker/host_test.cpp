@@ -105,9 +105,7 @@ TEST_F(Host, AWorkspaceIsLockedAgainstOthersAndClaimedWhenItsWorkerIsGone) {
   EXPECT_NE(first->path(), second->path());
   EXPECT_TRUE(second->claim_stale().empty());
   const auto left_behind = first->name();
-  {
-    const Workspace gone = std::move(*first);
-  }
+  { const Workspace gone = std::move(*first); }
   EXPECT_THAT(second->claim_stale(), ElementsAre(left_behind));
   fs::create_directory(root_ + "/worker-" + std::to_string(::getuid()) + "-1");  // of an old worker: not ours to judge
   EXPECT_THAT(second->claim_stale(), ::testing::Not(::testing::Contains(HasSubstr("-1"))));
@@ -120,7 +118,8 @@ class Staging : public Host {
     std::ofstream(space_.path() + "/cache/" + name) << text;
     ::chmod((space_.path() + "/cache/" + name).c_str(), mode);
   }
-  StageInput input(const std::string& cache_name, const std::string& sandbox_name, bool shared, std::uint64_t size = 1) {
+  StageInput input(const std::string& cache_name, const std::string& sandbox_name, bool shared,
+                   std::uint64_t size = 1) {
     StageInput one;
     one.cache_name = cache_name;
     one.sandbox_name = sandbox_name;
@@ -142,7 +141,8 @@ class Staging : public Host {
 TEST_F(Staging, OwnFilesAreLinkedAndSharedOnesCopied) {
   cache("own", "a");
   cache("shared", "b", 0755);
-  const auto outcome = stage_in(places_, "t.1", "x", {input("own", "a", false), input("shared", "d/b", true)}, policy_, stop_);
+  const auto outcome =
+      stage_in(places_, "t.1", "x", {input("own", "a", false), input("shared", "d/b", true)}, policy_, stop_);
   ASSERT_TRUE(outcome.ok) << outcome.why;
   EXPECT_EQ(look("t.1/a").st_nlink, 2U);
   EXPECT_EQ(look("t.1/d/b").st_nlink, 1U);

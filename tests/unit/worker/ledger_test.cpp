@@ -7,7 +7,9 @@
 namespace taskmill::worker {
 namespace {
 
-Resources offer(double cores, std::int64_t memory, std::int64_t disk, std::int64_t gpus) { return {cores, memory, disk, gpus}; }
+Resources offer(double cores, std::int64_t memory, std::int64_t disk, std::int64_t gpus) {
+  return {cores, memory, disk, gpus};
+}
 
 std::vector<int> numbers(const Ledger::Claim& claim) {
   std::vector<int> all;

@@ -46,7 +46,8 @@ class MachineTest : public ::testing::Test {
   }
   static std::string text_of(const Effects& reply) {
     std::string text;
-    for (const auto& part : reply.reply) text += part.kind == ReplyPart::Kind::text ? part.text : "<" + std::to_string(part.length) + ">";
+    for (const auto& part : reply.reply)
+      text += part.kind == ReplyPart::Kind::text ? part.text : "<" + std::to_string(part.length) + ">";
     return text;
   }
   protocol::TaskDescription task(std::int64_t id, double cores = 1, double memory = 10) {
@@ -185,10 +186,10 @@ TEST_F(MachineTest, UnlinkOfWhatIsBeingFetchedCancelsIt) {
 }
 
 TEST_F(MachineTest, KillInEveryStateLeavesNothing) {
-  give(task(1));          // will be staging
-  give(task(2));          // running
-  give(task(3));          // ready
-  give(task(4, 9));       // refused
+  give(task(1));     // will be staging
+  give(task(2));     // running
+  give(task(3));     // ready
+  give(task(4, 9));  // refused
   take();
   started(2);
   machine.on_kill(-1, now.time, fx);
@@ -397,17 +398,28 @@ TEST_F(MachineTest, RandomLivesKeepTheInvariants) {
       switch (random.below(11)) {
         case 0:
         case 1: {
-          auto description = task(static_cast<std::int64_t>(random.below(3)) == 0 ? next_id : ++next_id, static_cast<double>(random.below(4)),
-                                  static_cast<double>(random.below(120)));
-          if (random.below(3) == 0) description.inputs.push_back({"f" + std::to_string(random.below(4)), "x", 1, false});
+          auto description = task(static_cast<std::int64_t>(random.below(3)) == 0 ? next_id : ++next_id,
+                                  static_cast<double>(random.below(4)), static_cast<double>(random.below(120)));
+          if (random.below(3) == 0)
+            description.inputs.push_back({"f" + std::to_string(random.below(4)), "x", 1, false});
           if (random.below(4) == 0) description.wall_time = 1;
           wild.on_task(description, now, effects);
           break;
         }
-        case 2: wild.on_kill(static_cast<std::int64_t>(random.below(static_cast<std::uint64_t>(next_id) + 1)), now.time, effects); break;
-        case 3: wild.on_stored("f" + std::to_string(random.below(2)), false, 0644, random.below(100), 1, now.time); break;
-        case 4: wild.on_recipe(CacheSource::url, "f" + std::to_string(2 + random.below(2)), "u", 0644, random.below(2) == 0, now.time, effects); break;
-        case 5: wild.on_unlink("f" + std::to_string(random.below(4)), now.time, effects); break;
+        case 2:
+          wild.on_kill(static_cast<std::int64_t>(random.below(static_cast<std::uint64_t>(next_id) + 1)), now.time,
+                       effects);
+          break;
+        case 3:
+          wild.on_stored("f" + std::to_string(random.below(2)), false, 0644, random.below(100), 1, now.time);
+          break;
+        case 4:
+          wild.on_recipe(CacheSource::url, "f" + std::to_string(2 + random.below(2)), "u", 0644, random.below(2) == 0,
+                         now.time, effects);
+          break;
+        case 5:
+          wild.on_unlink("f" + std::to_string(random.below(4)), now.time, effects);
+          break;
         case 6:
           if (!staging.empty()) {
             const auto key = some(staging);
