@@ -20,8 +20,10 @@ static void submit(struct work_queue* queue, int number, int cores) {
   work_queue_task_specify_cores(task, cores);
   work_queue_task_specify_memory(task, 1);
   work_queue_task_specify_disk(task, 1);
-  if (big_file && number == 0)
+  if (big_file && number == 0) {
     work_queue_task_specify_file(task, big_file, "big", WORK_QUEUE_INPUT, WORK_QUEUE_NOCACHE);
+    work_queue_task_specify_priority(task, 1);
+  }
   if (inputs) {
     snprintf(path, sizeof path, "%s/%d", inputs, number);
     work_queue_task_specify_file(task, path, "in", WORK_QUEUE_INPUT, WORK_QUEUE_NOCACHE);

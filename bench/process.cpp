@@ -19,6 +19,63 @@ extern char** environ;
 
 namespace taskmill::bench {
 
+namespace {
+
+/// What must not outlive the bench, however it ends.
+struct Leftovers {
+  std::vector<std::string> directories;
+  std::vector<pid_t> programs;
+};
+
+Leftovers& leftovers() {
+  static Leftovers all;
+  return all;
+}
+
+void remove_leftovers() {
+  for (const pid_t pid : leftovers().programs) ::kill(pid, SIGKILL);
+  std::error_code ignored;
+  for (const auto& directory : leftovers().directories) std::filesystem::remove_all(directory, ignored);
+}
+
+void on_signal(int number) {
+  remove_leftovers();
+  ::_exit(128 + number);
+}
+
+/// Directories of a bench that was killed: their names hold its process id.
+void remove_stale(const std::string& parent) {
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator(parent, ignored)) {
+    int pid = 0;
+    const auto name = entry.path().filename().string();
+    if (std::sscanf(name.c_str(), "wqbench.%d.", &pid) != 1 || ::kill(pid, 0) == 0 || errno != ESRCH) continue;
+    std::filesystem::remove_all(entry.path(), ignored);
+  }
+}
+
+/// tmpfs is memory: it is used only where the largest case (2 GiB) leaves enough for everything else.
+std::string scratch_parent() {
+  std::ifstream info("/proc/meminfo");
+  std::string word;
+  std::uint64_t kilobytes = 0;
+  while (info >> word) {
+    if (word == "MemAvailable:") info >> kilobytes;
+  }
+  if (kilobytes > (8ULL << 20) && ::access("/dev/shm", W_OK) == 0) return "/dev/shm";
+  return "/tmp";
+}
+
+}  // namespace
+
+void clean_up_on_exit() {
+  leftovers();
+  std::atexit(remove_leftovers);
+  for (const int number : {SIGINT, SIGTERM, SIGHUP}) std::signal(number, on_signal);
+  remove_stale("/dev/shm");
+  remove_stale("/tmp");
+}
+
 double now_s() {
   timespec time{};
   ::clock_gettime(CLOCK_MONOTONIC, &time);
@@ -43,6 +100,7 @@ Program::Program(const std::vector<std::string>& argv, const std::string& log) {
   const int error = ::posix_spawn(&pid_, words[0], &actions, nullptr, words.data(), environ);
   ::posix_spawn_file_actions_destroy(&actions);
   if (error != 0) fail("cannot start " + argv[0] + ": " + std::strerror(error));
+  leftovers().programs.push_back(pid_);
 }
 
 Program::~Program() { stop(); }
@@ -64,6 +122,7 @@ std::uint64_t Program::resident_bytes() const {
 bool Program::running() {
   if (pid_ < 0) return false;
   if (::waitpid(pid_, nullptr, WNOHANG) == 0) return true;
+  std::erase(leftovers().programs, pid_);
   pid_ = -1;
   return false;
 }
@@ -83,19 +142,21 @@ void Program::stop() {
   if (wait(2)) return;
   ::kill(pid_, SIGKILL);
   ::waitpid(pid_, nullptr, 0);
+  std::erase(leftovers().programs, pid_);
   pid_ = -1;
 }
 
 Scratch::Scratch() {
-  const char* parent = ::access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
-  std::string name = std::string(parent) + "/wqbench.XXXXXX";
+  std::string name = scratch_parent() + "/wqbench." + std::to_string(::getpid()) + ".XXXXXX";
   if (::mkdtemp(name.data()) == nullptr) fail("cannot make " + name + ": " + std::strerror(errno));
   directory_ = name;
+  leftovers().directories.push_back(name);
 }
 
 Scratch::~Scratch() {
   std::error_code ignored;
   std::filesystem::remove_all(directory_, ignored);
+  std::erase(leftovers().directories, directory_);
 }
 
 std::optional<int> wait_for_port(const std::string& file, Program& program, double seconds) {

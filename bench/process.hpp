@@ -10,6 +10,10 @@
 
 namespace taskmill::bench {
 
+/// Once at the start: programs and directories of this bench go when it ends, also by a signal; those of killed ones go
+/// now.
+void clean_up_on_exit();
+
 /// Seconds of CLOCK_MONOTONIC.
 double now_s();
 

@@ -22,7 +22,7 @@ void write_tasks(const std::string& file, const Load& load) {
       out << R"(, "inputs": [{"file": ")" << load.input_dir << '/' << i << R"(", "name": "in", "cache": false}])";
     }
     if (i == 0 && !load.big_file.empty())
-      out << R"(, "inputs": [{"file": ")" << load.big_file << R"(", "name": "big", "cache": false}])";
+      out << R"(, "inputs": [{"file": ")" << load.big_file << R"(", "name": "big", "cache": false}], "priority": 1)";
     if (!load.output_dir.empty())
       out << R"(, "outputs": [{"file": ")" << load.output_dir << '/' << i << R"(", "name": "out"}])";
     out << "}\n";

@@ -148,6 +148,7 @@ int main(int argc, char** argv) {
   if (options.command == "compare" && options.against.empty()) fail("compare needs --against PREFIX");
   std::signal(SIGPIPE, SIG_IGN);
   raise_descriptor_limit();
+  clean_up_on_exit();
   const auto bin = options.bin.empty() ? own_directory() : options.bin;
   Scratch scratch;
   Context context;
