@@ -43,8 +43,8 @@ std::vector<WrappedInput> wrapped_inputs(const EnvironmentWrapper& wrapper) {
 
 std::string wrap_command(const EnvironmentWrapper& wrapper, const std::string& command) {
   const std::string id = id_of(wrapper);
-  return "./" + std::string(runner_name) + " -e " + std::string(archive_prefix) + id + " -u \"$WORK_QUEUE_SANDBOX\"/" +
-         id + std::string(shell_part) + shell_quote(command);
+  return "./" + std::string(runner_name) + " -e " + std::string(archive_prefix) + id + " -i " + wrapper.identity.hex() +
+         " -u \"$WORK_QUEUE_SANDBOX\"/" + id + std::string(shell_part) + shell_quote(command);
 }
 
 std::optional<std::string> unwrap_command(std::string_view command) {

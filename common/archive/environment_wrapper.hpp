@@ -2,7 +2,7 @@
 // and the archive travel as cached inputs, the command is wrapped, and the first task on each worker
 // unpacks below "$WORK_QUEUE_SANDBOX", which lives as long as the worker (environments.md 5.1). Pure.
 //
-//   ./.environment-run -e .environment-<id> -u "$WORK_QUEUE_SANDBOX"/<id>-env -- /bin/sh -c '<command>'
+//   ./.environment-run -e .environment-<id> -i <digest> -u "$WORK_QUEUE_SANDBOX"/<id>-env -- /bin/sh -c '<command>'
 //
 // <id> comes from the content, so two archives never meet in one directory and every manager that sends the
 // same environment to the same worker finds it unpacked.

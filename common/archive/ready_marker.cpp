@@ -59,7 +59,7 @@ std::string boot_id() {
 }
 
 Status write_atomically(int at, const std::string& name, std::string_view text) {
-  const std::string temporary = name + ".new";
+  const std::string temporary = name + ".new." + std::to_string(::getpid());
   const os::UniqueFd fd(::openat(at, temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644));
   if (!fd) return write_error(temporary, errno, at, 0);
   if (!write_fully(fd.get(), text)) return write_error(temporary, errno, at, 0);

@@ -7,6 +7,9 @@ worker=$bin/work_queue_worker
 [ "${1:-}" = --old ] && worker=/usr/bin/work_queue_worker
 workers=${WORKERS:-2} tasks=${TASKS:-200}
 
+# Without CATALOG_HOST the manager serves a catalog there itself; old workers must be told where.
+catalog=${CATALOG_HOST:-127.0.0.1:9097}
+
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/environment-example.XXXXXX")
 pids=()
 finish() {
@@ -42,7 +45,7 @@ done > tasks.jsonl
 manager=$!
 while [ ! -s port ]; do sleep 0.05; kill -0 $manager 2> /dev/null || { cat summary; exit 1; }; done
 for ((i = 1; i <= workers; ++i)); do
-  "$worker" -M "$project" -P password.txt --cores 1 --memory 1000 --disk 2000 --timeout 60 --single-shot -s "$scratch" \
+  "$worker" -M "$project" -P password.txt -C "$catalog" --cores 1 --memory 1000 --disk 2000 --timeout 60 --single-shot -s "$scratch" \
     > "worker.$i.log" 2>&1 &
   pids+=($!)
 done

@@ -19,6 +19,7 @@ namespace taskmill::package_run {
 struct Marker {
   std::string date;
   std::optional<archive::Digest> digest;  ///< nothing: written by another program
+  std::string identity;                   ///< digest of the tar stream inside, in hex
   std::vector<std::string> seen;
 };
 

@@ -1,5 +1,6 @@
 #include "tools/package_run/options.hpp"
 
+#include "common/archive/digest.hpp"
 #include "common/base/text.hpp"
 
 namespace taskmill::package_run {
@@ -15,6 +16,8 @@ const char* const usage_text =
     "                             default: a temporary directory, removed at the end\n"
     "  -w, --wait-for-lock SECS   wait that long for another process that unpacks to DIR;\n"
     "                             default: 300 s without progress of that process\n"
+    "  -i, --identity SHA256      of the tar stream inside the archive: verified when unpacking; a directory that\n"
+    "                             holds this identity is used without looking at the archive\n"
     "  -d, --debug                say what is done, on standard output\n"
     "      --help-env-creation    how to make an archive\n"
     "  -h, --help                 this text\n"
@@ -64,6 +67,12 @@ Expected<bool> take_value_option(Cursor& cursor, Options& options) {
       return make_error(word + " wants a number of seconds, not '" + *value + "'");
     }
     options.wait_seconds = static_cast<int>(*seconds);
+  } else if (word == "-i" || word == "--identity") {
+    auto value = value_of(cursor, word);
+    if (!value) return value.error();
+    if (!archive::Digest::from_hex(*value))
+      return make_error(word + " wants 64 hexadecimal digits, not '" + *value + "'");
+    options.identity = *value;
   } else {
     return false;
   }

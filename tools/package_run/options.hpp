@@ -16,6 +16,7 @@ struct Options {
   std::string environment;               ///< archive or directory
   std::optional<std::string> unpack_to;  ///< else a temporary directory
   std::optional<int> wait_seconds;       ///< else 300 s without progress of the one who unpacks
+  std::string identity;                  ///< SHA-256 of the tar stream inside, where the caller knows it
   bool debug = false;
   std::vector<std::string> command;
 };

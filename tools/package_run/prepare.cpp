@@ -82,6 +82,7 @@ class Target {
       if (!text) continue;
       marker_ = marker_from_text(*text);
       if (!marker_.digest) return State::ready;
+      if (!options_.identity.empty() && marker_.identity == options_.identity) return State::ready;
       const std::string identity = identity_of(archive_);
       for (const std::string& seen : marker_.seen) {
         if (seen == identity) return State::ready;
@@ -99,6 +100,7 @@ class Target {
   }
 
   Status lock() {
+    holds_lock_ = true;  // or fails
     if (try_lock()) return {};
     say_("waiting for lock on directory " + path_);
     auto progress = progress_time();
@@ -118,7 +120,10 @@ class Target {
     }
     return {};
   }
-  void unlock() { ::flock(fd_.get(), LOCK_UN); }
+  void unlock() {
+    ::flock(fd_.get(), LOCK_UN);
+    holds_lock_ = false;
+  }
   os::UniqueFd take_lock() { return std::move(fd_); }
 
   /// Writes every member, whatever an interrupted run left here, then the marker.
@@ -143,7 +148,11 @@ class Target {
     }
     ::unlinkat(fd_.get(), progress_name, 0);
     ::unlinkat(fd_.get(), activation_name, 0);
-    marker_ = {date_text(), report->archive_digest, {identity_of(archive_)}};
+    if (!options_.identity.empty() && report->plain_digest.hex() != options_.identity) {
+      return make_error(options_.environment + " is not the environment that was asked for: its digest is " +
+                        report->plain_digest.hex() + ", expected " + options_.identity);
+    }
+    marker_ = {date_text(), report->archive_digest, report->plain_digest.hex(), {identity_of(archive_)}};
     return archive::write_atomically(fd_.get(), marker_name_, to_text(marker_));
   }
 
@@ -165,10 +174,14 @@ class Target {
  private:
   bool try_lock() { return ::flock(fd_.get(), LOCK_EX | LOCK_NB) == 0; }
 
+  /// Saves the next task the reading. Only one process at a time writes the marker, and nobody waits for it.
   void remember(const std::string& name) {
+    const bool locked = try_lock();
+    if (!locked) return;
     if (marker_.seen.size() >= most_identities) marker_.seen.erase(marker_.seen.begin());
     marker_.seen.push_back(identity_of(archive_));
     (void)archive::write_atomically(fd_.get(), name, to_text(marker_));
+    if (!holds_lock_) unlock();
   }
 
   [[nodiscard]] std::pair<time_t, long> progress_time() const {
@@ -190,6 +203,7 @@ class Target {
   std::string marker_name_;
   const Say& say_;
   os::UniqueFd fd_;
+  bool holds_lock_ = false;
   struct stat archive_ {};
   Marker marker_;
   std::optional<archive::Digest> digest_;

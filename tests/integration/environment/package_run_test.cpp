@@ -5,6 +5,7 @@
 #include <chrono>
 #include <thread>
 
+#include "common/archive/digest.hpp"
 #include "tests/unit/archive/support.hpp"
 
 namespace taskmill::archive {
@@ -97,6 +98,23 @@ TEST(PackageRun, TwoArchivesOfTheSameNameGiveEachTaskItsOwn) {
   }
   write_text(box / "again", gzip(environment("one")));
   EXPECT_NE(shell(box, runner + " -e again -u t -- tool").output.find("I am one in " + box / "t\n"), std::string::npos);
+}
+
+TEST(PackageRun, AnIdentityIsVerifiedOnceAndThenBelieved) {
+  const TempDir box;
+  const std::string plain = environment("mu");
+  const std::string identity = sha256(as_bytes(plain)).hex();
+  write_text(box / "env_file", gzip(plain));
+  auto wrong = shell(box, runner + " -i " + sha256(as_bytes("x")).hex() + " -e env_file -u w -- tool");
+  EXPECT_EQ(wrong.status, 1);
+  EXPECT_NE(wrong.output.find("is not the environment that was asked for"), std::string::npos) << wrong.output;
+  EXPECT_FALSE(exists(box / "w/.poncho_package_run_expanded"));
+  EXPECT_EQ(shell(box, runner + " -i " + identity + " -e env_file -u t -- tool").status, 0);
+  const auto before = status_of(box / "t/.poncho_package_run_expanded").st_ino;
+  auto copy = shell(box, "cp env_file copy; " + runner + " -i " + identity + " -e copy -u t -- tool");
+  EXPECT_EQ(copy.status, 0) << copy.output;
+  EXPECT_EQ(status_of(box / "t/.poncho_package_run_expanded").st_ino, before);
+  EXPECT_NE(shell(box, runner + " -i 12 -e env_file tool").output.find("64 hexadecimal digits"), std::string::npos);
 }
 
 TEST(PackageRun, KilledAtRandomMomentsNeverLeavesAPartInUse) {
