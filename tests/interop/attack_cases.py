@@ -153,7 +153,7 @@ def attack_reflection_on_new_worker_fails(lab):
 
 @case
 def attack_manager_without_password_on_new_worker_fails(lab):
-    rogue = RogueManager(lambda line: (line.send("task 1\ncmd 9\necho hallo" "end\n"), line.line(), line.line_within(8))[1:])
+    rogue = RogueManager(lambda line: (line.send("task 1\ncmd 10\necho hallo" "end\n"), line.line(), line.line_within(8))[1:])
     lab.worker("new", rogue.port, password=lab.password_file())
     words = rogue.result()
     expect(isinstance(words, tuple) and words[0] == wire.AUTH.strip(), f"the worker began with {words}")

@@ -87,7 +87,7 @@ def tls_worker_greets_foreign_manager(lab):
         with wire.Line(context.wrap_socket(connection, server_side=True)) as line:
             while (text := line.line()) is not None and not text.startswith(b"info worker-end-time"):
                 seen.append(text)
-            line.send("task 1\ncmd 9\necho helloend\n")
+            line.send("task 1\ncmd 10\necho helloend\n")
             while line.line() != b"available_results":
                 pass
             line.send("send_results -1\n")

@@ -109,11 +109,16 @@ void Worker::on_link_message(protocol::ToWorker& message) {
                    pump_replies();  // now, in case a `kill` follows in the same breath
                  },
                  [&](protocol::Get& get) {
+                   // Not answered from inside this call: an `unlink` before it is carried out first, one behind it
+                   // waits.
+                   if (replies_->idle()) boost::asio::post(io_, [this] { pump_replies(); });
                    replies_->want_get(std::string(get.name), get.recursive);
-                   pump_replies();
                  },
                  [&](protocol::Unlink& unlink) {
-                   if (!replies_->wants(unlink.name)) return machine_.on_unlink(unlink.name, now.time, effects_);
+                   if (!replies_->wants(unlink.name)) {
+                     machine_.on_unlink(unlink.name, now.time, effects_);
+                     return wake();  // before any answer that is still to be posted
+                   }
                    replies_->in_turn([this, name = std::string(unlink.name)] {
                      machine_.on_unlink(name, aio::steady_now(), effects_);
                      wake();
