@@ -78,6 +78,7 @@ std::string Executor::start() {
 }
 
 void Executor::pump() {
+  if (stopping_) withdraw_waiting();
   const auto wanted = service_.wanted_in_flight();
   while (tasks_.size() < wanted) {
     const auto item = planner_.next();
@@ -342,14 +343,18 @@ void Executor::count_done(const Running& running, std::string_view stdout_text) 
   planner_.on_counted(item.id, *events);
 }
 
-void Executor::stop() {
-  stopping_ = true;
-  planner_.stop_submitting();
+// Also later: a lost worker may bring back what ran when the stop came.
+void Executor::withdraw_waiting() {
   std::vector<TaskId> chunks;
   for (const auto& [task, running] : tasks_) {
     if (running.item.kind != ItemKind::accumulate) chunks.push_back(task);
   }
   for (const auto task : chunks) service_.cancel_waiting(task);
+}
+
+void Executor::stop() {
+  stopping_ = true;
+  planner_.stop_submitting();
   pump();
 }
 

@@ -76,6 +76,7 @@ class Executor {
     std::string name;
   };
 
+  void withdraw_waiting();
   void read_checkpoint();
   void append_checkpoint(PartialId partial);
   std::optional<TaskSpec> make_task(const WorkItem& item);

@@ -25,16 +25,27 @@ void LineFit::add(double x, double y) {
   ++points_;
 }
 
-std::optional<double> LineFit::solve(double y) const {
-  if (points_ < points_needed) return std::nullopt;
-  if (sum_x_ <= 0 || sum_y_ <= 0) return std::nullopt;
+// Nothing when sizes are nearly alike, or the cost falls with the size (its nature changed on the way).
+std::optional<LineFit::Line> LineFit::line() const {
+  if (points_ < points_needed || sum_x_ <= 0 || sum_y_ <= 0) return std::nullopt;
   const double spread = n_ * sum_xx_ - sum_x_ * sum_x_;
-  const double slope = spread > 0 ? (n_ * sum_xy_ - sum_x_ * sum_y_) / spread : 0;
-  // Sizes nearly alike, or a cost that falls with the size (its nature changed on the way): proportion is the only
-  // statement that can be made.
-  if (spread < min_spread * n_ * sum_xx_ || slope <= 0) return y * sum_x_ / sum_y_;
-  const double offset = (sum_y_ - slope * sum_x_) / n_;
-  return (y - offset) / slope;
+  if (spread < min_spread * n_ * sum_xx_) return std::nullopt;
+  const double slope = (n_ * sum_xy_ - sum_x_ * sum_y_) / spread;
+  if (slope <= 0) return std::nullopt;
+  return Line{(sum_y_ - slope * sum_x_) / n_, slope};
+}
+
+std::optional<double> LineFit::solve(double y) const {
+  if (points_ < points_needed || sum_x_ <= 0 || sum_y_ <= 0) return std::nullopt;
+  const auto fit = line();
+  if (!fit) return y * sum_x_ / sum_y_;  // proportion is the only statement that can be made
+  return (y - fit->offset) / fit->slope;
+}
+
+std::optional<double> LineFit::balance() const {
+  const auto fit = line();
+  if (!fit || fit->offset <= 0) return std::nullopt;
+  return fit->offset / fit->slope;
 }
 
 ChunkSizer::ChunkSizer(std::uint64_t initial, std::optional<ChunkTargets> dynamic)
@@ -50,7 +61,8 @@ std::uint64_t ChunkSizer::current() const {
   if (life_limit_s_) target_time = std::min(target_time.value_or(*life_limit_s_ / 2), *life_limit_s_ / 2);
   if (target_time) {
     if (const auto n = time_.solve(*target_time)) {
-      size = std::min(size, *n);
+      // A target below the fixed cost of a task cannot be met: then a chunk takes as long as its overhead, not less.
+      size = std::min(size, std::max(*n, time_.balance().value_or(0)));
       known = true;
     }
   }
@@ -62,7 +74,9 @@ std::uint64_t ChunkSizer::current() const {
   }
   if (!known) return std::min(initial_, ceiling_);
   const auto most = std::max(sizes_seen_high_, std::uint64_t{1}) * growth_limit;
-  const auto wanted = static_cast<std::uint64_t>(std::clamp(size, 1.0, static_cast<double>(most)));
+  const auto least = std::max<std::uint64_t>(sizes_seen_low_ / growth_limit, 1);
+  const auto wanted =
+      static_cast<std::uint64_t>(std::clamp(size, static_cast<double>(least), static_cast<double>(most)));
   return std::min(std::bit_floor(wanted), ceiling_);
 }
 

@@ -24,9 +24,16 @@ class LineFit {
   void add(double x, double y);
   /// Largest x with a + b*x <= y; nullopt while there are too few points.
   [[nodiscard]] std::optional<double> solve(double y) const;
+  /// The x at which b*x equals the fixed part a: below it most of the cost is overhead. nullopt as solve(), or without
+  /// a fixed part.
+  [[nodiscard]] std::optional<double> balance() const;
   [[nodiscard]] int points() const { return points_; }
 
  private:
+  struct Line {
+    double offset = 0, slope = 0;
+  };
+  [[nodiscard]] std::optional<Line> line() const;
   double n_ = 0, sum_x_ = 0, sum_y_ = 0, sum_xx_ = 0, sum_xy_ = 0;
   int points_ = 0;
 };

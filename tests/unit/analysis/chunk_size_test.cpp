@@ -75,5 +75,16 @@ TEST(ChunkSizer, KeepsChunksToHalfOfTheShortestWorkerLife) {
   EXPECT_EQ(sizer.current(), 8192U);
 }
 
+TEST(ChunkSizer, DoesNotCollapseWhenTheTargetIsBelowTheFixedCost) {
+  ChunkSizer sizer(1000, ChunkTargets{0.05, std::nullopt});
+  // 0.5 s to start, 0.1 ms per event: 50 ms cannot be met; half of the time is work at 5,000 events.
+  for (int i = 0; i < 100; ++i) {
+    const auto n = sizer.next();
+    sizer.on_done(n, 0.5 + 0.0001 * static_cast<double>(n), -1);
+  }
+  EXPECT_GE(sizer.current(), 1000U);
+  EXPECT_LE(sizer.current(), 8192U);
+}
+
 }  // namespace
 }  // namespace taskmill::manager::analysis
