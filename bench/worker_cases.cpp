@@ -8,7 +8,7 @@
 namespace taskmill::bench {
 namespace {
 
-Row measure_worker(const Stack& stack, SimManagerConfig config, double seconds) {
+Row measure_worker(const Stack& stack, const SimManagerConfig& config, double seconds) {
   Row row{.who = stack.label()};
   Scratch scratch;
   SimManager manager(config);

@@ -25,7 +25,7 @@ constexpr std::array<std::uint64_t, 256> make_gear() {
 constexpr std::array<std::uint64_t, 256> gear = make_gear();
 
 /// The top bits of the hash depend on the last 64 bytes, the low ones only on a few: test the top.
-constexpr std::uint64_t top_bits(int count) { return ~std::uint64_t{0} << static_cast<unsigned>(64 - count); }
+constexpr std::uint64_t top_bits(int count) { return ~std::uint64_t{0} << (static_cast<unsigned>(64 - count) & 63U); }
 
 }  // namespace
 

@@ -70,7 +70,7 @@ Expected<std::unique_ptr<EnvironmentStore>> EnvironmentStore::open(const std::st
   if (auto made = make_directory(root + "/locks"); !made) return made.error();
   char* resolved = ::realpath(root.c_str(), nullptr);
   if (resolved == nullptr) return system_error("cannot resolve", root, errno);
-  std::unique_ptr<EnvironmentStore> store(new EnvironmentStore(resolved, std::move(options)));
+  std::unique_ptr<EnvironmentStore> store(new EnvironmentStore(resolved, options));
   ::free(resolved);
   auto fd = open_directory(AT_FDCWD, store->root_);
   if (!fd) return fd.error();

@@ -113,7 +113,7 @@ class EnvironmentStore {
 
  private:
   friend class EnvironmentBuild;
-  EnvironmentStore(std::string root, StoreOptions options) : root_(std::move(root)), options_(std::move(options)) {}
+  EnvironmentStore(std::string root, StoreOptions options) : root_(std::move(root)), options_(options) {}
   struct Entry;
   [[nodiscard]] std::vector<Entry> list() const;
   Expected<os::UniqueFd> lock(const std::string& id);

@@ -123,7 +123,7 @@ Lookup Lookup::forward(boost::asio::io_context& io, const std::string& name,
 }
 
 Lookup Lookup::reverse(boost::asio::io_context& io, const ip::address& address,
-                       std::function<void(std::string)> handler) {
+                       const std::function<void(std::string)>& handler) {
   Lookup lookup;
   lookup.state_.reset(new State);
   auto box = lookup.state_->box;

@@ -29,7 +29,7 @@ class Lookup {
                         std::function<void(Expected<Addresses>)> handler);
   /// The name of an address; empty when it has none.
   static Lookup reverse(boost::asio::io_context& io, const boost::asio::ip::address& address,
-                        std::function<void(std::string)> handler);
+                        const std::function<void(std::string)>& handler);
   void cancel() { state_.reset(); }
   ~Lookup() = default;
   Lookup(Lookup&&) = default;

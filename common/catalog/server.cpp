@@ -266,6 +266,7 @@ void CatalogServer::Impl::take_update(std::string_view bytes, const boost::asio:
   if (!text) return drop(text.error().text);
   auto record = read_record(*text);
   if (!record) return drop(record.error().text);
+  if (const auto reason = unservable(*record); !reason.empty()) return drop(reason);
   auto shared = std::make_shared<Value>(std::move(*record));
   names.get(from, [this, shared, address = from.to_string()](const std::string& name) {
     if (!stopped) store.put(std::move(*shared), address, name, unix_now());

@@ -19,7 +19,7 @@ struct Watchdog::Entry {
   std::set<LimitKind> told;
 };
 
-Watchdog::Watchdog(ProcessWatch& watch, WatchdogOptions options) : watch_(watch), options_(std::move(options)) {}
+Watchdog::Watchdog(ProcessWatch& watch, WatchdogOptions options) : watch_(watch), options_(options) {}
 Watchdog::~Watchdog() = default;
 
 void Watchdog::started(Task task, pid_t pid, const WatchedTask& what, Time now) {

@@ -36,7 +36,7 @@ std::string user_name() {
 
 std::string working_directory() {
   std::string path(4096, '\0');
-  return ::getcwd(path.data(), path.size()) != nullptr ? std::string(path.c_str()) : ".";
+  return ::getcwd(path.data(), path.size()) != nullptr ? std::string(path.data()) : ".";
 }
 
 bool has_control_character(std::string_view text) {

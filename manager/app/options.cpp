@@ -93,7 +93,7 @@ void add_policy(CLI::App& app, Raw& raw) {
   app.add_option("--monitor", raw.monitor, "Measure tasks with resource_monitor and keep its summaries in DIR")
       ->type_name("DIR");
   app.add_flag("--monitor-watchdog", raw.monitor_watchdog,
-               "With --monitor: stop tasks that use more than they were given");
+               "Stop tasks that use more memory or disk than they were given (our workers; old ones with --monitor)");
 }
 
 void add_local(CLI::App& app, LocalWorkerOptions& local) {
@@ -196,10 +196,10 @@ std::string find_monitor() {
 }
 
 std::string fill_monitoring(const Raw& raw, ManagerOptions& manager) {
-  if (raw.monitor.empty()) return raw.monitor_watchdog ? "--monitor-watchdog needs --monitor DIR" : std::string();
   auto& monitoring = manager.config.monitoring;
-  monitoring.enabled = true;
   monitoring.watchdog = raw.monitor_watchdog;
+  if (raw.monitor.empty()) return {};
+  monitoring.enabled = true;
   monitoring.directory = raw.monitor;
   monitoring.program = find_monitor();
   std::error_code error;

@@ -14,6 +14,7 @@ namespace {
 
 constexpr Duration interval = std::chrono::seconds(60);
 constexpr Duration shortest = std::chrono::seconds(2);
+constexpr Duration look_interval = std::chrono::milliseconds(250);  // counting is not free with many workers
 
 std::string make_uuid() {
   std::array<unsigned char, 16> bytes{};
@@ -100,7 +101,8 @@ void CatalogLink::arm(Duration wait) {
 void CatalogLink::changed() {
   if (finished_) return;
   const auto now = aio::steady_now();
-  if (due_ - now <= shortest) return;  // published soon anyway
+  if (due_ - now <= shortest || now - looked_ < look_interval) return;  // published soon anyway, or looked just now
+  looked_ = now;
   const auto stats = hub_.machine().stats();
   if (!matters(last_tasks_, stats.tasks_waiting + stats.tasks_on_workers) &&
       !matters(last_workers_, stats.workers_connected)) {

@@ -47,7 +47,7 @@ class CatalogLink {
   std::unique_ptr<catalog::Publisher> publisher_;
   std::unique_ptr<catalog::EmbeddedCatalog> embedded_;
   std::string uuid_;
-  Time published_{}, due_{};
+  Time published_{}, due_{}, looked_{};
   std::int64_t last_tasks_ = 0, last_workers_ = 0;
   bool finished_ = false;
 };

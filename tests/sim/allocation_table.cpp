@@ -1,6 +1,6 @@
 // allocation_table [SEED]: what each allocation mode makes of one heavy-tailed workload, as a Markdown table.
 //
-// 4,000 tasks of one category on 20 workers of 16 cores, 32,000 MB of memory and 64,000 MB of disk. A task uses one
+// 4,000 tasks of one category on 20 workers of 16 cores, 16,000 MB of memory and 64,000 MB of disk. A task uses one
 // core and runs 30 to 300 s (log-uniform); its peak memory is log-normal (median 600 MB, sigma 0.9), so that one in a
 // hundred passes 4.8 GB. Memory grows steadily to its peak and a task is stopped where it passes its box, as a worker
 // with enforcement does. The tasks ask for nothing, except in the two rows that say so.
@@ -28,7 +28,7 @@ std::vector<Peak> workload(std::uint64_t seed) {
   for (std::uint32_t i = 0; i < count; ++i) {
     // Box-Muller: the same on every machine, unlike the distributions of the standard library.
     const double normal = std::sqrt(-2 * std::log(1 - random.uniform())) * std::cos(2 * M_PI * random.uniform());
-    const double memory = std::min(600 * std::exp(0.9 * normal), 30000.0);
+    const double memory = std::min(600 * std::exp(0.9 * normal), 15000.0);
     const double seconds = 30 * std::pow(10.0, random.uniform());
     peaks.push_back({static_cast<std::int64_t>(memory) + 1, Duration(static_cast<std::int64_t>(seconds * 1e6))});
   }
@@ -41,7 +41,7 @@ void row(const char* name, const std::vector<Peak>& peaks, manager::AllocationMo
   o.seed = seed;
   o.workers = 20;
   o.cores = 16;
-  o.memory = 32000;
+  o.memory = 16000;
   o.disk = 64000;
   o.enforce_memory = true;
   o.config.default_category.mode = mode;

@@ -112,7 +112,7 @@ class MachineDriver {
   void finish(TaskId task, ResultFacts facts = {}) {
     const Sent* where = at_worker(task);
     if (where == nullptr) return;
-    finish_at(where->conn, task, facts);
+    finish_at(where->conn, task, std::move(facts));
   }
   void finish_at(ConnId conn, TaskId task, ResultFacts facts = {}) {
     facts.task = task;

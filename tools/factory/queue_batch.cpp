@@ -125,7 +125,7 @@ class QueueBatch final : public Batch {
     jobs_.erase(it);
   }
 
-  void run(const std::vector<std::string>& argv, std::function<void(const std::string&, int)> done) {
+  void run(const std::vector<std::string>& argv, const std::function<void(const std::string&, int)>& done) {
     const bool queued = context_.pool.submit([directory = context_.directory, argv, done] {
       int status = 0;
       auto answer = run_program(directory, argv, status);

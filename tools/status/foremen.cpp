@@ -21,17 +21,39 @@ class Nester {
     }
   }
 
-  std::vector<Value> run() {
+  std::vector<Value> run(const std::function<bool(const Value&)>& wanted) {
     for (std::size_t i = 0; i < records_.size(); ++i) {
-      if (is_top(records_[i])) place(i, 0);
+      if (is_top(records_[i]) && wanted(records_[i])) place(i, 0);
     }
     for (std::size_t i = 0; i < records_.size(); ++i) {
-      if (!used_[i]) result_.push_back(records_[i]);
+      if (!used_[i] && !is_top(records_[i]) && !has_manager(records_[i]) && wanted(records_[i]))
+        result_.push_back(records_[i]);
     }
     return std::move(result_);
   }
 
  private:
+  // A ring of foremen has no manager either; its members are shown as they are.
+  bool has_manager(const Value& record) const {
+    std::size_t steps = 0;
+    const Value* at = &record;
+    while (at != nullptr && !is_top(*at)) {
+      if (++steps > records_.size()) return false;
+      at = manager_of(*at);
+    }
+    return at != nullptr;
+  }
+
+  const Value* manager_of(const Value& record) const {
+    const auto wanted = record.text("my_manager");
+    for (const auto& other : records_) {
+      const std::string port = ":" + std::to_string(other.integer("port"));
+      if (std::string(other.text("address")) + port == wanted || std::string(other.text("name")) + port == wanted)
+        return &other;
+    }
+    return nullptr;
+  }
+
   void place(std::size_t index, std::size_t depth) {
     if (used_[index]) return;
     used_[index] = true;
@@ -59,6 +81,8 @@ class Nester {
 
 }  // namespace
 
-std::vector<Value> nest_foremen(std::vector<Value> records) { return Nester(std::move(records)).run(); }
+std::vector<Value> nest_foremen(std::vector<Value> records, const std::function<bool(const Value&)>& wanted) {
+  return Nester(std::move(records)).run(wanted);
+}
 
 }  // namespace taskmill::tools

@@ -137,8 +137,7 @@ int ask_manager(const Options& options) {
   return 0;
 }
 
-int print_records(const Options& options, std::vector<Value> records) {
-  if (!options.verbose) records = nest_foremen(std::move(records));
+int print_records(const Options& options, const std::vector<Value>& records) {
   const Table table(columns_of(options.mode), terminal_columns());
   Window window(options.offset, options.limit);
   bool first = true;
@@ -183,10 +182,17 @@ int ask_catalog(const Options& options) {
     const auto type = record.text("type");
     if (type != "wq_master" && type != "wq_manager") return true;
     if (record.text("state") == "done") return true;
-    if (where && where->test(record) != catalog::Truth::yes) return true;
-    return project && !project->matches(std::string(record.text("project")));
+    return where && where->test(record) != catalog::Truth::yes;
   });
-  return print_records(options, std::move(answer->records));
+  // A foreman belongs to its manager, whatever it is called itself.
+  const auto matches = [&](const Value& record) {
+    return !project || project->matches(std::string(record.text("project")));
+  };
+  if (options.verbose)
+    std::erase_if(answer->records, [&](const Value& record) { return !matches(record); });
+  else
+    answer->records = nest_foremen(std::move(answer->records), matches);
+  return print_records(options, answer->records);
 }
 
 // -1: go on.

@@ -87,7 +87,7 @@ class Machine {
   /// The sandbox is ready and the process runs.
   void on_started(TaskKey key, Now now, Effects& effects);
   /// The task will not run: an input is not there (empty text) or it could not be prepared.
-  void on_start_failed(TaskKey key, int status, int exit_code, std::string text, Time now, Effects& effects);
+  void on_start_failed(TaskKey key, int status, int exit_code, const std::string& text, Time now, Effects& effects);
   void on_exited(TaskKey key, TaskExit exit, Now now, Effects& effects);
   /// A measured limit (memory, disk, processes) was passed: the task is killed at once, since it grows while one waits,
   /// and reported as exhausted.
@@ -125,7 +125,7 @@ class Machine {
   [[nodiscard]] TaskKey first_that_fits() const;
   void withdraw(TaskSlot& slot);
   void start_ready(Now now, Effects& effects);
-  void refuse(TaskSlot& slot, std::string why);
+  void refuse(TaskSlot& slot);
   void refuse_users_of(const std::string& name, Effects& effects);
   void complete(TaskSlot& slot, TaskResult result);
   void drop(TaskSlot& slot, Effects& effects);

@@ -92,7 +92,7 @@ bool Machine::admit(TaskSlot& task) {
   task.amount = allocation_of(request_of(task.description), ledger_.offered());
   const bool is_function = !task.description.coprocess.empty();
   if (!ledger_.fits_empty(task.amount) || (is_function && !config_.has_coprocess)) {
-    refuse(task, "it does not fit this worker");
+    refuse(task);  // it does not fit this worker
     return false;
   }
   return true;
@@ -194,7 +194,8 @@ void Machine::on_started(TaskKey key, Now now, Effects& effects) {
   if (!task->watched.empty()) watching_.insert(key);
 }
 
-void Machine::on_start_failed(TaskKey key, int status, int exit_code, std::string text, Time now, Effects& effects) {
+void Machine::on_start_failed(TaskKey key, int status, int exit_code, const std::string& text, Time now,
+                              Effects& effects) {
   TaskSlot* task = slot(key);
   TASKMILL_ASSERT(task != nullptr && task->claim);
   (void)now;
@@ -309,7 +310,7 @@ void Machine::refuse_users_of(const std::string& name, Effects& effects) {
   for (const auto key : users) {
     TaskSlot& task = *slots_.at(key);
     withdraw(task);
-    refuse(task, "its input was changed by another task");
+    refuse(task);  // its input was changed by another task
   }
 }
 
@@ -319,8 +320,7 @@ void Machine::complete(TaskSlot& task, TaskResult result) {
   finished_.push_back(task.key);
 }
 
-void Machine::refuse(TaskSlot& task, std::string why) {
-  (void)why;
+void Machine::refuse(TaskSlot& task) {
   offer_changed_ = true;
   complete(task, no_run(forsaken, 0));
 }

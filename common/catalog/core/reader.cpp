@@ -118,6 +118,13 @@ Value legacy_value(std::string_view text) {
   return Value(text);
 }
 
+bool is_plain_key(std::string_view key) {
+  for (const char c : key) {
+    if (c <= ' ' || c > '~' || c == '"' || c == '\\') return false;
+  }
+  return true;
+}
+
 Expected<Value> read_legacy(std::string_view text, ReaderLimits limits) {
   Object object;
   constexpr std::size_t most_lines = 1000;
@@ -125,6 +132,7 @@ Expected<Value> read_legacy(std::string_view text, ReaderLimits limits) {
     line = trim(line);
     if (line.empty()) continue;
     const auto key = next_token(line);
+    if (!is_plain_key(key)) return make_error("this is neither JSON nor lines of \"key value\"");
     if (object.size() >= std::min(most_lines, limits.values)) return make_error("too many lines");
     bool fresh = true;
     for (const auto& member : object) fresh = fresh && member.first != key;

@@ -54,8 +54,37 @@ void cap(Value& record, const char* key, std::int64_t limit) {
 
 }  // namespace
 
+namespace {
+
+// Old parsers refuse longer strings, measured here as they are printed.
+constexpr std::size_t longest_string = 65'000;
+
+bool is_too_long(std::string_view text) {
+  constexpr std::size_t worst_growth = 3;  // a wrong byte becomes the three of U+FFFD
+  return text.size() * worst_growth > longest_string && clean_utf8(text).size() > longest_string;
+}
+
+}  // namespace
+
+std::string unservable(const Value& record) {
+  std::string reason;
+  if (const auto* text = record.as_string(); text != nullptr && is_too_long(*text))
+    return "a string of more than 65000 bytes";
+  if (const auto* array = record.as_array()) {
+    for (const auto& item : *array) {
+      if (reason.empty()) reason = unservable(item);
+    }
+  } else if (const auto* object = record.as_object()) {
+    for (const auto& [key, value] : *object) {
+      if (is_too_long(key)) return "a key of more than 65000 bytes";
+      if (reason.empty()) reason = unservable(value);
+    }
+  }
+  return reason;
+}
+
 Change RecordStore::put(Value record, const std::string& address, const std::string& reverse_name, std::int64_t now) {
-  if (record.as_object() == nullptr) return Change::ignored;
+  if (record.as_object() == nullptr || !unservable(record).empty()) return Change::ignored;
   std::string name = reverse_name;
   constexpr std::size_t longest_name = 1024;
   if (name.empty()) name = record.text("name").substr(0, longest_name);
@@ -70,7 +99,7 @@ Change RecordStore::put(Value record, const std::string& address, const std::str
 Change RecordStore::adopt(Value record, std::int64_t now) {
   const std::string address(record.text("address"));
   const auto last_heard = std::min(now, record.integer("lastheardfrom", 0));
-  if (record.as_object() == nullptr || address.empty()) return Change::ignored;
+  if (record.as_object() == nullptr || address.empty() || !unservable(record).empty()) return Change::ignored;
   std::string name(record.text("name", address));
   auto value = with_front(std::move(record), std::move(name), last_heard, address);
   if (const auto* known = find(key_of(value)); known != nullptr && known->last_heard >= last_heard)

@@ -38,6 +38,10 @@ struct StoredRecord {
   std::list<std::string>::iterator by_age;
 };
 
+/// Why old clients could not read a reply that holds this record (one such record would hide all others from them);
+/// empty when they can.
+std::string unservable(const Value& record);
+
 enum class Change : std::uint8_t { created, refreshed, removed, ignored };
 
 class RecordStore {

@@ -184,7 +184,9 @@ void print_string_to(std::string& out, std::string_view text) {
       i += length > 0 ? length : 1;
       continue;
     }
-    if (c == '"' || c == '\\') {
+    if (c == 0) {
+      out += replacement;  // old clients end the string at \u0000 and then reject the whole document
+    } else if (c == '"' || c == '\\') {
       out += '\\';
       out += text[i];
     } else if (c < 0x20 || c == 0x7F) {

@@ -2,7 +2,7 @@
 //
 // Reading is done by core/expression.hpp (the same grammar serves records and filters); this is the value and its
 // way out. print() writes compact JSON that old clients can read too: raw UTF-8, \u only for control characters,
-// bytes that are not UTF-8 replaced by U+FFFD (catalog.md section 2).
+// NUL and bytes that are not UTF-8 replaced by U+FFFD (catalog.md section 2).
 #pragma once
 
 #include <cstdint>

@@ -86,8 +86,8 @@ class Scanner {
     do {
       auto& member = out.members.emplace_back();
       skip();
-      if (rest_.empty() || rest_.front() != '"' || !string(member.first) || !take(':')) return false;
-      if (!value(member.second, depth + 1)) return false;
+      if (rest_.empty() || rest_.front() != '"' || !string(member.name) || !take(':')) return false;
+      if (!value(member.value, depth + 1)) return false;
     } while (take(','));
     return take('}');
   }

@@ -9,16 +9,23 @@
 
 namespace taskmill::measure {
 
+struct JsonMember;
+
 struct JsonValue {
   enum class Kind : unsigned char { null, boolean, number, string, array, object } kind = Kind::null;
   bool boolean = false;
   double number = 0;
   std::string string;
-  std::vector<JsonValue> items;                            ///< array
-  std::vector<std::pair<std::string, JsonValue>> members;  ///< object, in order
+  std::vector<JsonValue> items;     ///< array
+  std::vector<JsonMember> members;  ///< object, in order
 
   [[nodiscard]] const JsonValue* find(std::string_view key) const;
   [[nodiscard]] std::optional<double> number_of(std::string_view key) const;
+};
+
+struct JsonMember {
+  std::string name;
+  JsonValue value;
 };
 
 /// nullopt on malformed text, nesting deeper than 8 or more than 100,000 values. Trailing blanks are allowed.

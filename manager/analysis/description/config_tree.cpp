@@ -17,11 +17,11 @@ ConfigNode from_toml(const toml::node& node) {
   if (const auto* table = node.as_table()) {
     ConfigNode::Table entries;
     for (const auto& [key, value] : *table) {
-      entries.emplace_back(std::string(key.str()), from_toml(value));
-      if (entries.back().second.line == 0) entries.back().second.line = static_cast<int>(key.source().begin.line);
+      entries.push_back({std::string(key.str()), from_toml(value)});
+      if (entries.back().node.line == 0) entries.back().node.line = static_cast<int>(key.source().begin.line);
     }
     std::stable_sort(entries.begin(), entries.end(),
-                     [](const auto& a, const auto& b) { return a.second.line < b.second.line; });
+                     [](const auto& a, const auto& b) { return a.node.line < b.node.line; });
     result.value = std::move(entries);
   } else if (const auto* array = node.as_array()) {
     ConfigNode::List list;
@@ -66,7 +66,7 @@ ConfigNode from_json(const nlohmann::ordered_json& json, const JsonLines& lines,
     ConfigNode::Table entries;
     for (const auto& [key, value] : json.items()) {
       position = lines.find(key, position);
-      entries.emplace_back(key, from_json(value, lines, position));
+      entries.push_back({key, from_json(value, lines, position)});
     }
     result.value = std::move(entries);
   } else if (json.is_array()) {

@@ -18,11 +18,18 @@
 
 namespace taskmill::manager::analysis {
 
+struct ConfigEntry;
+
 struct ConfigNode {
   using List = std::vector<ConfigNode>;
-  using Table = std::vector<std::pair<std::string, ConfigNode>>;  ///< in file order
+  using Table = std::vector<ConfigEntry>;  ///< in file order
   std::variant<std::monostate, bool, std::int64_t, double, std::string, List, Table> value;
   int line = 0;
+};
+
+struct ConfigEntry {
+  std::string name;
+  ConfigNode node;
 };
 
 Expected<ConfigNode> parse_config(const std::string& file_name, std::string_view text);

@@ -285,6 +285,7 @@ class NothingIsLeft(Case):
         time.sleep(0.2)
         process.kill()
         process.communicate(timeout=PATIENCE)
+        deadline = time.time() + PATIENCE
         while processes_with("944") or processes_with("943") or processes_with("942"):
             self.assertLess(time.time(), deadline, "processes are left")
             time.sleep(0.02)

@@ -164,7 +164,7 @@ TEST_P(Files, ALargeOutputAndAWideTreeArriveWhole) {
            "outfile big big 0\noutfile w w 0\n");
   const auto big = peer.get("big");
   ASSERT_EQ(big.size(), 1U);
-  EXPECT_EQ(big[0].bytes, std::string(30000000, 'z'));
+  EXPECT_EQ(big[0].bytes, std::string(30'000'000, 'z'));
   EXPECT_EQ(peer.get("w").size(), 1501U);
 }
 

@@ -93,6 +93,14 @@ TEST_F(RecordStoreTest, AdoptKeepsTheNewerRecordAndItsAddress) {
             Change::ignored);
 }
 
+TEST_F(RecordStoreTest, StringsThatOldClientsRefuseAreNotServed) {
+  EXPECT_EQ(put("{\"x\":\"" + std::string(65'000, 'a') + "\"}"), Change::created);
+  EXPECT_EQ(put("{\"x\":[{\"y\":\"" + std::string(65'001, 'a') + "\"}]}"), Change::ignored);
+  EXPECT_EQ(put("{\"" + std::string(65'001, 'a') + "\":1}"), Change::ignored);
+  EXPECT_EQ(put("{\"x\":\"" + std::string(30'000, '\xFF') + "\"}"),
+            Change::ignored);  // grows while it is made readable
+}
+
 TEST_F(RecordStoreTest, BelievableSizeCapsTotals) {
   RecordStore capped(StoreLimits{.believable_size = 100});
   capped.put(parse(R"({"total":500,"avail":50})"), "a", "", now);

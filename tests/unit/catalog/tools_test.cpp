@@ -95,9 +95,15 @@ TEST(Foremen, StandBelowTheirManagers) {
                            R"({"project":"loop","address":"2","port":5,"my_manager":"2:5"})"}) {
     records.push_back(*read_value(text));
   }
-  std::vector<std::string> names;
-  for (const auto& record : nest_foremen(records)) names.emplace_back(record.text("project"));
-  EXPECT_EQ(names, (std::vector<std::string>{"m", ">f", "->f2", "lost", "loop"}));
+  const auto names = [&](const std::function<bool(const Value&)>& wanted) {
+    std::vector<std::string> found;
+    for (const auto& record : nest_foremen(records, wanted)) found.emplace_back(record.text("project"));
+    return found;
+  };
+  using Names = std::vector<std::string>;
+  EXPECT_EQ(names([](const Value&) { return true; }), (Names{"m", ">f", "->f2", "lost", "loop"}));
+  EXPECT_EQ(names([](const Value& record) { return record.text("project") == "m"; }), (Names{"m", ">f", "->f2"}));
+  EXPECT_EQ(names([](const Value& record) { return record.text("project") == "f"; }), Names{});
 }
 
 // --- sizing: the table of status-and-factory.md B.5, with the corrections named in sizing.hpp ---

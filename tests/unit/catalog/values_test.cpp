@@ -52,6 +52,8 @@ TEST(Reader, ReadsTheLegacyLineFormat) {
   EXPECT_EQ(print(*record), R"({"type":"chirp","port":9094,"load":1.5,"name":"a host"})");
   EXPECT_TRUE(read_record("  {\"a\":1}"));  // a leading blank does not hide an object
   EXPECT_FALSE(read_record("[1]"));
+  EXPECT_FALSE(read_record(std::string("\0 x", 3)));  // random bytes are no record
+  EXPECT_FALSE(read_record("k\x80y value"));
   EXPECT_FALSE(read_record(""));
 }
 
@@ -64,6 +66,10 @@ TEST(Printer, WritesTextThatOldClientsCanRead) {
   EXPECT_EQ(print(Value("a\x01\"\\\n\x7F")), R"("a\u0001\"\\\n\u007f")");
   EXPECT_EQ(print(Value("\xED\xA0\x80")), "\"\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\"");  // a surrogate is not UTF-8
   EXPECT_EQ(round(R"("\u00e9\ud83d\ude00")"), "\"\xC3\xA9\xF0\x9F\x98\x80\"");
+  // Debian's catalog_query rejects a whole reply with a NUL in it.
+  EXPECT_EQ(round(R"({"a\u0000b":"\u0000"})"),
+            "{\"a\xEF\xBF\xBD"
+            "b\":\"\xEF\xBF\xBD\"}");
   EXPECT_EQ(print(Value(1500.0)), "1500");
   EXPECT_EQ(print(Value(0.1)), "0.1");
   EXPECT_EQ(round("9223372036854775807"), "9223372036854775807");
