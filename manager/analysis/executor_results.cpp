@@ -149,6 +149,7 @@ void Executor::read_checkpoint() {
     const auto path = entry->value("result", "");
     EventSet events;
     bool usable = fs::exists(path);
+    // NOLINTBEGIN(clang-analyzer-cplusplus.Move): the set is a new one in every round
     for (const auto& range : (*entry)["events"]) {
       const auto known = range.is_array() && range.size() == 3 && range[0].is_string()
                              ? numbers.find(range[0].get<std::string>())
@@ -158,6 +159,7 @@ void Executor::read_checkpoint() {
     }
     PartialId id;
     if (!usable || !planner_.restore(entry->value("group", 0U), std::move(events), id)) continue;
+    // NOLINTEND(clang-analyzer-cplusplus.Move)
     std::error_code error;
     const auto kept = path + ".restored";
     fs::rename(path, kept, error);

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
@@ -35,8 +36,8 @@ std::string user_name() {
 }
 
 std::string working_directory() {
-  std::string path(4096, '\0');
-  return ::getcwd(path.data(), path.size()) != nullptr ? std::string(path.data()) : ".";
+  std::array<char, 4096> path{};
+  return ::getcwd(path.data(), path.size()) != nullptr ? path.data() : ".";
 }
 
 bool has_control_character(std::string_view text) {

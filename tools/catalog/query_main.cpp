@@ -9,6 +9,7 @@
 #include "common/catalog/environment.hpp"
 #include "common/catalog/query.hpp"
 #include "tools/catalog/pretty.hpp"
+#include "tools/support/repeated_options.hpp"
 
 namespace taskmill::tools {
 namespace {
@@ -52,6 +53,7 @@ int parse(int argc, char** argv, Options& options) {
   app.add_option("-O,--debug-rotate-max", options.rotate, "Accepted for old scripts");
   app.set_version_flag("-v,--version", "catalog_query version " TASKMILL_VERSION " (taskmill)");
   try {
+    let_the_last_count(app);
     app.parse(argc, argv);
   } catch (const CLI::Success& done) {
     return app.exit(done);

@@ -4,6 +4,7 @@
 #include <iostream>
 
 #include "common/base/text.hpp"
+#include "tools/support/repeated_options.hpp"
 
 namespace taskmill::tools {
 namespace {
@@ -66,6 +67,7 @@ int parse_catalog_server(int argc, char** argv, CatalogServerOptions& options) {
   app.add_option("-Z,--port-file", options.port_file, "Take free ports and write P to this file");
   app.set_version_flag("-v,--version", "catalog_server version " TASKMILL_VERSION " (taskmill)");
   try {
+    let_the_last_count(app);
     app.parse(argc, argv);
   } catch (const CLI::Success& done) {
     return app.exit(done);

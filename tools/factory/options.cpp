@@ -6,6 +6,7 @@
 
 #include "common/base/text.hpp"
 #include "tools/factory/worker_command.hpp"
+#include "tools/support/repeated_options.hpp"
 
 namespace taskmill::tools {
 namespace {
@@ -160,6 +161,7 @@ int parse_factory(int argc, char** argv, FactoryConfig& config) {
   add_sizing(app, config);
   add_worker(app, config);
   try {
+    let_the_last_count(app);
     app.parse(argc, argv);
   } catch (const CLI::Success& done) {
     return app.exit(done);

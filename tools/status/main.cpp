@@ -12,6 +12,7 @@
 #include "common/catalog/environment.hpp"
 #include "common/catalog/query.hpp"
 #include "tools/status/foremen.hpp"
+#include "tools/support/repeated_options.hpp"
 #include "tools/support/status_client.hpp"
 #include "tools/support/table.hpp"
 
@@ -195,16 +196,8 @@ int ask_catalog(const Options& options) {
   return print_records(options, answer->records);
 }
 
-// -1: go on.
-int parse(int argc, char** argv, Options& options) {
-  CLI::App app{
-      "Shows what managers are doing. With a manager and port it asks that manager; otherwise it asks the catalog for "
-      "all\n"
-      "managers. Examples:\n"
-      "  work_queue_status                           all managers in the catalog\n"
-      "  work_queue_status -W -P password.txt HOST 9123    the workers of one manager\n"
-      "  work_queue_status -T --limit 20 HOST 9123   the first 20 tasks",
-      "work_queue_status"};
+// What is shown.
+void add_selection(CLI::App& app, Options& options) {
   app.add_flag("-Q,--statistics", options.statistics, "One line per manager (default)");
   app.add_flag("-T,--tasks", options.tasks, "Tasks of the given manager");
   app.add_flag("-W,--workers", options.workers, "Workers of the given manager");
@@ -219,6 +212,10 @@ int parse(int argc, char** argv, Options& options) {
   app.add_flag("-l,--verbose", options.verbose, "JSON instead of a table");
   app.add_option("-C,--catalog", options.catalogs,
                  "Catalogs: HOST[:PORT],… (default CATALOG_HOST, else localhost:9097)");
+}
+
+// How a manager is reached, and how much of its answer is wanted.
+void add_connection(CLI::App& app, Options& options) {
   app.add_option("-P,--password", options.password_file, "File with the manager's password");
   app.add_flag("--ssl", options.ssl, "Use TLS to the manager");
   app.add_option("--tls-ca", options.tls_ca, "Verify the manager's certificate against this PEM file");
@@ -240,8 +237,23 @@ int parse(int argc, char** argv, Options& options) {
   app.add_option("-O,--debug-rotate-max", options.debug_rotate, "Accepted for old scripts");
   app.add_option("manager", options.host, "Host of the manager");
   app.add_option("port", options.port, "Port of the manager (9123)")->check(CLI::Range(1, 65535));
+}
+
+// -1: go on.
+int parse(int argc, char** argv, Options& options) {
+  CLI::App app{
+      "Shows what managers are doing. With a manager and port it asks that manager; otherwise it asks the catalog for "
+      "all\n"
+      "managers. Examples:\n"
+      "  work_queue_status                           all managers in the catalog\n"
+      "  work_queue_status -W -P password.txt HOST 9123    the workers of one manager\n"
+      "  work_queue_status -T --limit 20 HOST 9123   the first 20 tasks",
+      "work_queue_status"};
+  add_selection(app, options);
+  add_connection(app, options);
   app.set_version_flag("-v,--version", "work_queue_status version " TASKMILL_VERSION " (taskmill)");
   try {
+    let_the_last_count(app);
     app.parse(argc, argv);
   } catch (const CLI::Success& done) {
     return app.exit(done);

@@ -60,13 +60,14 @@ def starts_what_is_needed_and_leaves_nothing(lab):
     expect(scratch.stat().st_mode & 0o777 == 0o700 and (scratch / "pwfile").stat().st_mode & 0o777 == 0o600, "modes")
     record = [r for r in query(lab, "new", address) if r["type"] == "wq_factory"][0]
     expect(record["project_regex"] == "proj" and record["max_workers"] == 3, f"{record}")
+    said = "|submitted: 3 |needed: 3 |waiting connection: 3 |requested: 0 \n"
+    lab.wait_until(lambda: said in factory.text(), "a line about three workers", needs=[factory])
     begin = time.monotonic()
     expect(lab.stop(factory) == 0, "exit status")
     expect(time.monotonic() - begin < 20, "it took too long")
     text = factory.text()
     for line in ("received abort signal, shutting down workers...", "removing 3 workers...", "all workers removed."):
         expect(line in text.splitlines(), f"{line!r} is missing in {text}")
-    expect("|submitted: 3 |needed: 3 |waiting connection: 3 |requested: 0 \n" in text, text)
     expect(not scratch.exists(), "the scratch directory is gone")
     lab.wait_until(lambda: not [r for r in query(lab, "new", address) if r["type"] == "wq_factory"], "the record is gone")
 
@@ -237,6 +238,8 @@ def slurm_jobs_run_report_and_end(lab):
     lab.wait_until(lambda: len(arguments_of_workers(lab)) == 3, "a third job", needs=[factory])
     lab.stop(factory)
     expect(submitted(lab)[-1].startswith("scancel <"), submitted(lab)[-1])
+    for pid in lab.marked_pids():  # the stand-in for scancel ends nothing
+        os.kill(pid, signal.SIGKILL)
 
 
 @case
