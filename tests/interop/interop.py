@@ -144,8 +144,9 @@ def main():
     import session_cases
     import tls_cases
     import tool_cases
+    import version11_cases
 
-    for module in (makeflow_cases, tool_cases, session_cases, attack_cases, tls_cases):
+    for module in (makeflow_cases, tool_cases, session_cases, attack_cases, tls_cases, version11_cases):
         CASES.update(module.CASES)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bin", default="build/dev/bin")
