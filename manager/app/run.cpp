@@ -365,11 +365,13 @@ std::string prepare_tls(ManagerOptions& options) {
 int run_tasks(const RunOptions& options, ManagerOptions manager_options) {
   auto list = read_tasks(options);
   const auto name = !options.each_line.empty() ? options.each_line : options.tasks;
-  prepare_tasks(list, options, name == "-" ? "standard input" : name);
+  const auto shown_name = name == "-" ? std::string("standard input") : name;
+  prepare_tasks(list, options, shown_name);
   show_problems(list.problems);
   if (!list.problems.empty() && (!options.keep_going || list.tasks.empty())) {
-    return complain(std::to_string(list.problems.size()) + " wrong line(s); nothing was run" +
-                    (list.tasks.empty() ? "" : " (--keep-going runs the right ones)"));
+    return complain("nothing was run: " + std::to_string(list.problems.size()) +
+                    (list.problems.size() == 1 ? " problem in " : " problems in ") + shown_name +
+                    (list.tasks.empty() ? "" : " (--keep-going runs the right lines)"));
   }
   for (const auto& directory : {options.output_dir, options.stdout_dir}) {
     if (!directory.empty() && ::mkdir(directory.c_str(), 0777) != 0 && errno != EEXIST)

@@ -240,7 +240,7 @@ Measurement Accounting::describe(Duration wall, const Counters& counters) const 
 Measurement Accounting::so_far(Duration wall) const { return describe(wall, shown_); }
 
 Measurement Accounting::finish(std::int64_t root, const FinalCounters& final, Duration wall) {
-  if (total_processes_ == 0) max_processes_ = 1;  // gone before the first look
+  max_processes_ = std::max(max_processes_, 1);  // gone, or a zombie, before the first look
   has_switches_ = true;
   reaped(root, final);
   keep_highest(shown_, total());

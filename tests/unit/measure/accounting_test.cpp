@@ -156,6 +156,14 @@ TEST(Accounting, ZombiesAreNotConcurrentProcesses) {
   EXPECT_EQ(m.cpu(), 1s);
 }
 
+TEST(Accounting, ATaskSeenOnlyAsAZombieWasOneProcess) {
+  Accounting a({});
+  auto dead = process(10, 1, 1 * s, 0);
+  dead.zombie = true;
+  a.add(at(1s, {dead}));
+  EXPECT_EQ(a.finish(10, {}, 1s).max_processes, 1);
+}
+
 TEST(CpuWindow, PeakIsTheBusiestFullWindow) {
   CpuWindow window(5s);
   Duration cpu{};
