@@ -2,8 +2,11 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
+#include <array>
+#include <cstdio>
 #include <cstring>
 #include <memory>
 
@@ -123,23 +126,88 @@ class Stager {
   std::vector<GuardedFile>& guarded_;
 };
 
-ErrorCode make_sandbox(const Places& places, const std::string& name, const std::string& trash_name, bool& old_moved) {
-  if (::mkdirat(places.top, name.c_str(), 0700) != 0) {
-    if (errno != EEXIST) return errno_code();
-    if (::renameat(places.top, name.c_str(), places.trash, trash_name.c_str()) != 0) return errno_code();
+ErrorCode make_sandbox(const Places& places, const SandboxNames& names, bool& old_moved) {
+  const char* name = names.name.c_str();
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    if (!names.spare.empty() &&
+        ::renameat2(places.trash, names.spare.c_str(), places.top, name, RENAME_NOREPLACE) == 0) {
+      return {};
+    }
+    if ((names.spare.empty() || errno != EEXIST) && ::mkdirat(places.top, name, 0700) == 0) {
+      const auto temp = names.name + "/.tmp";
+      return ::mkdirat(places.top, temp.c_str(), 0700) == 0 ? ErrorCode{} : errno_code();
+    }
+    if (errno != EEXIST || attempt > 0) break;
+    if (::renameat(places.top, name, places.trash, names.trash.c_str()) != 0) break;
     old_moved = true;
-    if (::mkdirat(places.top, name.c_str(), 0700) != 0) return errno_code();
   }
-  const auto temp = name + "/.tmp";
-  return ::mkdirat(places.top, temp.c_str(), 0700) == 0 ? ErrorCode{} : errno_code();
+  return errno_code();
+}
+
+// Nothing in it but "." and ".." and, if `temp` is set, ".tmp"; private and ours.
+bool holds_nothing(int fd, bool temp) {
+  struct stat status {};
+  if (::fstat(fd, &status) != 0 || (status.st_mode & 07777) != 0700 || status.st_uid != ::geteuid()) return false;
+  // Default access rights would be handed on to what the next task writes.
+  if (::fgetxattr(fd, "system.posix_acl_default", nullptr, 0) >= 0) return false;
+  alignas(dirent64) std::array<char, 512> buffer{};
+  bool seen_temp = false;
+  while (true) {
+    const ssize_t got = ::getdents64(fd, buffer.data(), buffer.size());
+    if (got < 0) return false;
+    if (got == 0) return seen_temp == temp;
+    for (ssize_t offset = 0; offset < got;) {
+      const auto* entry = reinterpret_cast<const dirent64*>(buffer.data() + offset);
+      offset += entry->d_reclen;
+      if (is_dots(entry->d_name)) continue;
+      if (!temp || std::strcmp(entry->d_name, ".tmp") != 0) return false;
+      seen_temp = true;
+    }
+  }
+}
+
+void clear(int fd, bool keep_temp, const std::atomic<bool>& stop) {
+  ::fchmod(fd, 0700);
+  const int copy = ::openat(fd, ".", directory_flags);
+  if (copy < 0) return;
+  const std::unique_ptr<DIR, DirCloser> dir(::fdopendir(copy));
+  std::vector<std::string> entries;
+  while (const dirent* entry = ::readdir(dir.get())) {
+    if (!is_dots(entry->d_name)) entries.emplace_back(entry->d_name);
+  }
+  for (const auto& entry : entries) {
+    if (stop.load(std::memory_order_relaxed)) return;
+    os::UniqueFd temp;
+    if (keep_temp && entry == ".tmp") temp.reset(::openat(fd, ".tmp", directory_flags));
+    if (temp) {
+      clear(temp.get(), false, stop);
+    } else {
+      os::remove_tree(fd, entry, &stop);
+    }
+  }
 }
 
 }  // namespace
 
-StageOutcome stage_in(const Places& places, const std::string& name, const std::string& trash_name,
-                      const std::vector<StageInput>& inputs, const StagePolicy& policy, const std::atomic<bool>& stop) {
+bool is_pristine(int directory, const std::string& name) {
+  const os::UniqueFd sandbox(::openat(directory, name.c_str(), directory_flags));
+  if (!sandbox || !holds_nothing(sandbox.get(), true)) return false;
+  const os::UniqueFd temp(::openat(sandbox.get(), ".tmp", directory_flags));
+  return temp.valid() && holds_nothing(temp.get(), false);
+}
+
+bool make_pristine(int directory, const std::string& name, const std::atomic<bool>& stop) {
+  const os::UniqueFd sandbox(::openat(directory, name.c_str(), directory_flags));
+  if (!sandbox) return false;
+  clear(sandbox.get(), true, stop);
+  return is_pristine(directory, name);
+}
+
+StageOutcome stage_in(const Places& places, const SandboxNames& names, const std::vector<StageInput>& inputs,
+                      const StagePolicy& policy, const std::atomic<bool>& stop) {
+  const std::string& name = names.name;
   StageOutcome outcome;
-  if (const auto error = make_sandbox(places, name, trash_name, outcome.old_moved)) {
+  if (const auto error = make_sandbox(places, names, outcome.old_moved)) {
     outcome.error = error;
     outcome.why = "cannot create the sandbox: " + error.message();
     return outcome;

@@ -60,10 +60,21 @@ struct Places {
   int top = -1, cache = -1, trash = -1;
 };
 
-/// Makes `name` below top with its private .tmp, then stages the inputs in order; the first failure ends it. An
-/// existing `name` is moved to trash/ as `trash_name` first.
-StageOutcome stage_in(const Places& places, const std::string& name, const std::string& trash_name,
-                      const std::vector<StageInput>& inputs, const StagePolicy& policy, const std::atomic<bool>& stop);
+/// Names for one sandbox.
+struct SandboxNames {
+  std::string name;   ///< below top
+  std::string trash;  ///< where something that has `name` already goes
+  std::string spare;  ///< a pristine sandbox in trash/ that may be used again; empty: none
+};
+/// Makes the sandbox with its private .tmp, then stages the inputs in order; the first failure ends it.
+StageOutcome stage_in(const Places& places, const SandboxNames& names, const std::vector<StageInput>& inputs,
+                      const StagePolicy& policy, const std::atomic<bool>& stop);
+
+/// Sandboxes are used again: making and removing a directory costs journalling file systems over 100 us, a rename 6.
+/// Is this one as when it was made: nothing but an empty .tmp, modes unchanged?
+bool is_pristine(int directory, const std::string& name);
+/// Removes everything a task has left in it. False: it is not worth keeping.
+bool make_pristine(int directory, const std::string& name, const std::atomic<bool>& stop);
 /// Is it little enough work for the control thread?
 bool is_quick(const std::vector<StageInput>& inputs, const StagePolicy& policy);
 

@@ -3,8 +3,14 @@
 #include <utility>
 
 #include "common/os/tree.hpp"
+#include "worker/host/sandbox.hpp"
 
 namespace taskmill::worker {
+namespace {
+
+constexpr std::size_t most_spares = 256;
+
+}  // namespace
 
 Disposal::Disposal(boost::asio::io_context& io, int directory) : directory_(directory), pool_(io, 1) {}
 
@@ -23,17 +29,43 @@ void Disposal::when_idle(std::function<void()> handler) {
   on_idle_ = std::move(handler);
 }
 
+void Disposal::recycle(std::string name) {
+  used_.push_back(std::move(name));
+  pump();
+}
+
+void Disposal::keep(std::string name) {
+  if (spares_.size() >= most_spares) return add(std::move(name));
+  spares_.push_back(std::move(name));
+}
+
+std::string Disposal::take_spare() {
+  if (spares_.empty()) return {};
+  auto name = std::move(spares_.back());
+  spares_.pop_back();
+  return name;
+}
+
 void Disposal::pump() {
-  if (busy_ || names_.empty()) return;
-  busy_ = pool_.submit(
-      [this, names = std::exchange(names_, {}), directory = directory_, stop = stop_]() -> aio::Pool::Done {
-        for (const auto& name : names) os::remove_tree(directory, name, stop.get());
-        return [this] {
-          busy_ = false;
-          pump();
-          if (idle() && on_idle_) std::exchange(on_idle_, nullptr)();
-        };
-      });
+  if (busy_ || (names_.empty() && used_.empty())) return;
+  busy_ = pool_.submit([this, names = std::exchange(names_, {}), used = std::exchange(used_, {}),
+                        directory = directory_, stop = stop_]() -> aio::Pool::Done {
+    std::vector<std::string> clean;
+    for (const auto& name : used) {
+      if (clean.size() < most_spares && make_pristine(directory, name, *stop)) {
+        clean.push_back(name);
+      } else {
+        os::remove_tree(directory, name, stop.get());
+      }
+    }
+    for (const auto& name : names) os::remove_tree(directory, name, stop.get());
+    return [this, clean = std::move(clean)] {
+      busy_ = false;
+      for (const auto& name : clean) keep(name);
+      pump();
+      if (idle() && on_idle_) std::exchange(on_idle_, nullptr)();
+    };
+  });
 }
 
 }  // namespace taskmill::worker

@@ -17,7 +17,13 @@ class Disposal {
   Disposal(boost::asio::io_context& io, int directory);
   void add(std::string name);
   void add(std::vector<std::string> names);
-  [[nodiscard]] bool idle() const { return !busy_ && names_.empty(); }
+  /// A used sandbox: emptied, and kept as a spare for the next task.
+  void recycle(std::string name);
+  /// It is pristine as it is.
+  void keep(std::string name);
+  /// Name of a pristine sandbox, which is the caller's from now on; empty when there is none.
+  std::string take_spare();
+  [[nodiscard]] bool idle() const { return !busy_ && names_.empty() && used_.empty(); }
   /// Called (once) when everything is deleted.
   void when_idle(std::function<void()> handler);
   /// Makes a running deletion end early.
@@ -28,6 +34,8 @@ class Disposal {
   int directory_;
   std::shared_ptr<std::atomic<bool>> stop_ = std::make_shared<std::atomic<bool>>(false);
   std::vector<std::string> names_;
+  std::vector<std::string> used_;
+  std::vector<std::string> spares_;
   bool busy_ = false;
   std::function<void()> on_idle_;
   aio::Pool pool_;

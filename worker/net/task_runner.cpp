@@ -90,23 +90,21 @@ void TaskRunner::start(TaskKey key) {
   run->sandbox = "t." + std::to_string(task->description.task_id);
   run->staging = true;
   auto inputs = inputs_of(*task);
-  const auto trash_name = context_.space.next_name();
-  Run& stored = *runs_.insert_or_assign(key, std::move(run)).first->second;
+  const SandboxNames names{run->sandbox, context_.space.next_name(), context_.disposal.take_spare()};
+  runs_.insert_or_assign(key, std::move(run));
   if (is_quick(inputs, context_.policy)) {
-    on_staged(key, stage_in(context_.places(), stored.sandbox, trash_name, inputs, context_.policy, *context_.stop),
-              trash_name);
+    on_staged(key, stage_in(context_.places(), names, inputs, context_.policy, *context_.stop), names.trash);
     return;
   }
-  auto job = [this, alive = alive_, key, name = stored.sandbox, trash_name, inputs, places = context_.places(),
-              policy = context_.policy, stop = context_.stop]() -> aio::Pool::Done {
-    auto outcome = std::make_shared<StageOutcome>(stage_in(places, name, trash_name, inputs, policy, *stop));
-    return [this, alive, key, trash_name, outcome] {
-      if (*alive) on_staged(key, std::move(*outcome), trash_name);
+  auto job = [this, alive = alive_, key, names, inputs, places = context_.places(), policy = context_.policy,
+              stop = context_.stop]() -> aio::Pool::Done {
+    auto outcome = std::make_shared<StageOutcome>(stage_in(places, names, inputs, policy, *stop));
+    return [this, alive, key, names, outcome] {
+      if (*alive) on_staged(key, std::move(*outcome), names.trash);
     };
   };
   if (!context_.pool.submit(job)) {
-    on_staged(key, stage_in(context_.places(), stored.sandbox, trash_name, inputs, context_.policy, *context_.stop),
-              trash_name);
+    on_staged(key, stage_in(context_.places(), names, inputs, context_.policy, *context_.stop), names.trash);
   }
 }
 
@@ -328,15 +326,16 @@ void TaskRunner::to_trash(Run& run) {
 
 void TaskRunner::remove(Run& run) {
   context_.captures.discard(run.output);
-  if (!run.in_trash) {
-    // Most sandboxes are empty in the end: two calls instead of a move and a thread.
-    const auto temp = run.sandbox + "/.tmp";
-    ::unlinkat(context_.space.top(), temp.c_str(), AT_REMOVEDIR);
-    if (::unlinkat(context_.space.top(), run.sandbox.c_str(), AT_REMOVEDIR) == 0 || errno == ENOENT)
-      return erase(run.key);
-    to_trash(run);
+  // Most sandboxes are as they were in the end, and serve the next task.
+  const bool pristine = !run.in_trash && !run.had_orphans && is_pristine(context_.space.top(), run.sandbox);
+  to_trash(run);
+  if (run.in_trash && pristine) {
+    context_.disposal.keep(run.sandbox);
+  } else if (run.in_trash && !run.had_orphans) {
+    context_.disposal.recycle(run.sandbox);
+  } else if (run.in_trash) {
+    context_.disposal.add(run.sandbox);
   }
-  if (run.in_trash) context_.disposal.add(run.sandbox);
   erase(run.key);
 }
 

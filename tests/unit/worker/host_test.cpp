@@ -142,7 +142,7 @@ TEST_F(Staging, OwnFilesAreLinkedAndSharedOnesCopied) {
   cache("own", "a");
   cache("shared", "b", 0755);
   const auto outcome =
-      stage_in(places_, "t.1", "x", {input("own", "a", false), input("shared", "d/b", true)}, policy_, stop_);
+      stage_in(places_, {"t.1", "x", ""}, {input("own", "a", false), input("shared", "d/b", true)}, policy_, stop_);
   ASSERT_TRUE(outcome.ok) << outcome.why;
   EXPECT_EQ(look("t.1/a").st_nlink, 2U);
   EXPECT_EQ(look("t.1/d/b").st_nlink, 1U);
@@ -154,7 +154,7 @@ TEST_F(Staging, LargeSharedFilesAreLinkedReadOnlyAndWatched) {
   policy_.copy_limit = 3;
   policy_.can_clone = false;
   cache("big", "12345678", 0664);
-  const auto outcome = stage_in(places_, "t.1", "x", {input("big", "big", true, 8)}, policy_, stop_);
+  const auto outcome = stage_in(places_, {"t.1", "x", ""}, {input("big", "big", true, 8)}, policy_, stop_);
   ASSERT_TRUE(outcome.ok) << outcome.why;
   EXPECT_EQ(look("t.1/big").st_nlink, 2U);
   EXPECT_EQ(look("t.1/big").st_mode & 0777U, 0444U);
@@ -166,22 +166,52 @@ TEST_F(Staging, LargeSharedFilesAreLinkedReadOnlyAndWatched) {
 }
 
 TEST_F(Staging, AMissingInputIsToldFromOtherTroubles) {
-  const auto outcome = stage_in(places_, "t.1", "x", {input("none", "a", false)}, policy_, stop_);
+  const auto outcome = stage_in(places_, {"t.1", "x", ""}, {input("none", "a", false)}, policy_, stop_);
   EXPECT_FALSE(outcome.ok);
   EXPECT_TRUE(outcome.input_missing);
 }
 
 TEST_F(Staging, AStaleSandboxIsMovedAway) {
   fs::create_directories(space_.path() + "/t.1/stale");
-  const auto outcome = stage_in(places_, "t.1", "old", {}, policy_, stop_);
+  const auto outcome = stage_in(places_, {"t.1", "old", ""}, {}, policy_, stop_);
   ASSERT_TRUE(outcome.ok);
   EXPECT_TRUE(outcome.old_moved);
   EXPECT_FALSE(fs::exists(space_.path() + "/t.1/stale"));
   EXPECT_TRUE(fs::exists(space_.path() + "/trash/old/stale"));
 }
 
+TEST_F(Staging, OnlyAnUntouchedSandboxIsPristine) {
+  const auto make = [this] { ASSERT_TRUE(stage_in(places_, {"t.1", "x", ""}, {}, policy_, stop_).ok); };
+  const auto at = [this](const std::string& name) { return space_.path() + "/t.1" + name; };
+  make();
+  EXPECT_TRUE(is_pristine(space_.top(), "t.1"));
+  ::chmod(at("").c_str(), 0755);
+  EXPECT_FALSE(is_pristine(space_.top(), "t.1"));
+  ::chmod(at("").c_str(), 0700);
+  { std::ofstream(at("/.tmp/left")) << "x"; }
+  EXPECT_FALSE(is_pristine(space_.top(), "t.1"));
+  { std::ofstream(at("/f")) << "x"; }
+  fs::create_directories(at("/d/e"));
+  ::chmod(at("/d").c_str(), 0);
+  ::chmod(at("/.tmp").c_str(), 0);
+  EXPECT_TRUE(make_pristine(space_.top(), "t.1", stop_)) << "a task's leavings";
+  fs::remove(at("/.tmp"));
+  fs::create_directory_symlink("/etc", at("/.tmp"));
+  EXPECT_FALSE(make_pristine(space_.top(), "t.1", stop_));
+  EXPECT_TRUE(fs::exists("/etc/passwd"));
+}
+
+TEST_F(Staging, ASpareSandboxIsUsedAgain) {
+  ASSERT_TRUE(stage_in(places_, {"t.1", "x", ""}, {}, policy_, stop_).ok);
+  const auto first = look("t.1").st_ino;
+  ASSERT_EQ(::renameat(places_.top, "t.1", places_.trash, "7"), 0);
+  ASSERT_TRUE(stage_in(places_, {"t.2", "x", "7"}, {}, policy_, stop_).ok);
+  EXPECT_EQ(look("t.2").st_ino, first);
+  ASSERT_TRUE(stage_in(places_, {"t.3", "x", "gone"}, {}, policy_, stop_).ok) << "a spare that is gone is made anew";
+}
+
 TEST_F(Staging, OutputsOfLinksOutsideAreNotTaken) {
-  stage_in(places_, "t.1", "x", {}, policy_, stop_);
+  stage_in(places_, {"t.1", "x", ""}, {}, policy_, stop_);
   fs::create_directory(root_ + "/secret");
   write("secret/f", "secret");
   fs::create_directory_symlink(root_ + "/secret", space_.path() + "/t.1/d");
