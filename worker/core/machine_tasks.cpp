@@ -199,7 +199,8 @@ void Machine::on_start_failed(TaskKey key, int status, int exit_code, const std:
   TaskSlot* task = slot(key);
   TASKMILL_ASSERT(task != nullptr && task->claim);
   (void)now;
-  const bool known = task->state == TaskState::staging;
+  // Running: a program that could not be executed is found out when its process has ended.
+  const bool known = task->state == TaskState::staging || task->state == TaskState::running;
   release(*task);
   if (!known) {
     effects.discard.push_back(key);

@@ -16,16 +16,30 @@ std::uint64_t mark_of(pid_t pid) {
   return limit.rlim_cur;
 }
 
+// A process that was just started may not lead its group yet.
+void signal_group(pid_t leader, int number) {
+  if (::kill(-leader, number) != 0) ::kill(leader, number);
+}
+
 }  // namespace
 
 ProcessTable::ProcessTable() { os::become_subreaper(); }
 
 Result<Started> ProcessTable::start(Owner owner, const os::SpawnPlan& plan) {
+  return add(owner, [&plan] { return os::spawn(plan); });
+}
+
+Result<Started> ProcessTable::start(Owner owner, const os::LaunchPlan& plan, os::Launch& launch) {
+  return add(owner, [&plan, &launch] { return launch.start(plan); });
+}
+
+template <class Spawn>
+Result<Started> ProcessTable::add(Owner owner, Spawn spawn) {
   const auto mark = watch_.new_mark();
   Started started;
   {
     const measure::ScopedTaskMark guard(mark);
-    const auto pid = os::spawn(plan);
+    const auto pid = spawn();
     if (!pid) return pid.error();
     started.pid = *pid;
   }
@@ -35,7 +49,7 @@ Result<Started> ProcessTable::start(Owner owner, const os::SpawnPlan& plan) {
   auto pidfd = os::open_pidfd(started.pid);
   if (!pidfd) {  // out of descriptors: a process that cannot be watched must not run
     const auto error = pidfd.error();
-    ::kill(-started.pid, SIGKILL);
+    signal_group(started.pid, SIGKILL);
     int status = 0;
     while (::wait4(started.pid, &status, 0, nullptr) < 0 && errno == EINTR) {
     }
@@ -52,7 +66,7 @@ void ProcessTable::signal(Owner owner, int number) {
   if (const auto first = by_owner_.find(owner); first != by_owner_.end() && !first->second.ended) {
     // Descendants in other sessions first: once their parents are gone they are found only through their marks.
     for (const pid_t pid : os::descendants_of(first->second.pid)) ::kill(pid, number);
-    ::kill(-first->second.pid, number);
+    signal_group(first->second.pid, number);
   }
   for (const auto& [pid, left] : orphans_) {
     if (left.owner == owner) kill_orphan(pid, left, number);
@@ -132,7 +146,7 @@ void ProcessTable::kill_all() {
   for (const auto& [owner, first] : by_owner_) {
     if (first.ended) continue;
     for (const pid_t pid : os::descendants_of(first.pid)) ::kill(pid, SIGKILL);
-    ::kill(-first.pid, SIGKILL);
+    signal_group(first.pid, SIGKILL);
   }
   for (const auto& [pid, left] : orphans_) kill_orphan(pid, left, SIGKILL);
 }

@@ -16,6 +16,7 @@
 #include "common/base/result.hpp"
 #include "common/measure/task_meter.hpp"
 #include "common/os/fd.hpp"
+#include "common/os/launch.hpp"
 #include "common/os/process.hpp"
 #include "common/os/spawn.hpp"
 
@@ -33,6 +34,8 @@ class ProcessTable {
   ProcessTable();
 
   Result<Started> start(Owner owner, const os::SpawnPlan& plan);
+  /// The same without waiting for exec; `launch` and what the plan points to are kept by the caller until end().
+  Result<Started> start(Owner owner, const os::LaunchPlan& plan, os::Launch& launch);
   /// To the group of the first process and to every other process known to be the owner's.
   void signal(Owner owner, int number);
   /// The first process has ended: the rest of its group is killed, then it is reaped. Orphans of this owner are killed
@@ -67,6 +70,8 @@ class ProcessTable {
     Owner owner = 0;
     pid_t group = 0;
   };
+  template <class Spawn>
+  Result<Started> add(Owner owner, Spawn spawn);
   void kill_orphan(pid_t pid, const Left& left, int number);
 
   measure::ProcessWatch watch_;

@@ -185,34 +185,38 @@ void TaskRunner::launch(Run& run) {
 }
 
 Result<Started> TaskRunner::spawn(Run& run, const TaskSlot& task) {
-  const std::string sandbox = context_.space.path() + "/" + run.sandbox;
-  context_.environment.build({task.description.env, *task.claim, sandbox, sandbox + "/.tmp"}, block_);
-  os::SpawnPlan plan;
-  plan.envp = block_.pointers.data();
-  plan.cwd = sandbox.c_str();
+  if (idle_starts_.empty()) idle_starts_.push_back(std::make_unique<Start>());
+  run.start = std::move(idle_starts_.back());
+  idle_starts_.pop_back();
+  Start& start = *run.start;
+  start.sandbox = context_.space.path() + "/" + run.sandbox;
+  context_.environment.build({task.description.env, *task.claim, start.sandbox, start.sandbox + "/.tmp"},
+                             start.environment);
+  start.command = task.description.command.value_or("");
+  if (!context_.task_wrapper.empty()) start.command = wrap_command(context_.task_wrapper, start.command);
+  start.shell_argv = {"sh", "-c", start.command.c_str(), nullptr};
+  os::LaunchPlan plan;
+  plan.envp = start.environment.pointers.data();
+  plan.cwd = start.sandbox.c_str();
   plan.stdin_fd = context_.null.get();
   plan.stdout_fd = run.capture.fd.get();
   plan.stderr_fd = run.capture.fd.get();
-  std::string command = task.description.command.value_or("");
-  if (!context_.task_wrapper.empty()) command = wrap_command(context_.task_wrapper, command);
-  if (context_.direct_start) {
-    if (const auto words = plain_words(command)) {
-      const auto program = find_program(words->front(), value_in(block_, "PATH"));
-      if (!program.empty()) {
-        std::vector<const char*> argv;
-        for (const auto& word : *words) argv.push_back(word.c_str());
-        argv.push_back(nullptr);
-        plan.path = program.c_str();
-        plan.argv = argv.data();
-        // Any failure is left to the shell, which prints its own message and exit code.
-        if (auto started = context_.processes.start(run.key, plan)) return started;
-      }
-    }
-  }
-  const std::array<const char*, 4> argv = {"sh", "-c", command.c_str(), nullptr};
   plan.path = "/bin/sh";
-  plan.argv = argv.data();
-  return context_.processes.start(run.key, plan);
+  plan.argv = start.shell_argv.data();
+  auto words = context_.direct_start ? plain_words(start.command) : std::nullopt;
+  if (words) start.program = find_program(words->front(), value_in(start.environment, "PATH"));
+  if (words && !start.program.empty()) {
+    start.words = std::move(*words);
+    start.argv.clear();
+    for (const auto& word : start.words) start.argv.push_back(word.c_str());
+    start.argv.push_back(nullptr);
+    // Any failure is left to the shell, which prints its own message and exit code.
+    plan.fallback_path = std::exchange(plan.path, start.program.c_str());
+    plan.fallback_argv = std::exchange(plan.argv, start.argv.data());
+  }
+  auto started = context_.processes.start(run.key, plan, start.launch);
+  if (!started) idle_starts_.push_back(std::move(run.start));
+  return started;
 }
 
 // --- end ---
@@ -256,6 +260,20 @@ void TaskRunner::on_orphan_end(pid_t pid, ProcessTable::Owner owner) {
   if (at != runs_.end() && at->second->ending && context_.processes.orphans_of(owner) == 0) finish(*at->second);
 }
 
+// Not even a shell could be executed (or the sandbox is gone): the task is treated as one that could not be started.
+bool TaskRunner::was_executed(Run& run) {
+  const int error = run.start->launch.error();
+  idle_starts_.push_back(std::move(run.start));
+  if (error == 0 || run.discarded) return true;
+  if (probe_ != nullptr) probe_->finish(run.key, run.reaped.usage, aio::steady_now());
+  watches_.remove(run.key);
+  run.output = context_.captures.finish(std::move(run.capture), false);
+  context_.captures.discard(run.output);
+  const ErrorCode code(error, boost::system::system_category());
+  fail_start(run, code, "cannot start a process: " + code.message());
+  return false;
+}
+
 void TaskRunner::finish(Run& run) {
   const TaskKey key = run.key;
   run.ending = false;
@@ -263,6 +281,7 @@ void TaskRunner::finish(Run& run) {
   run.patience.reset();
   context_.processes.forget(key);
   const Now now = aio::now();
+  if (!was_executed(run)) return;
   TaskExit exit;
   exit.wait_status = run.reaped.wait_status;
   if (probe_ != nullptr) exit.extra = probe_->finish(key, run.reaped.usage, now.time);

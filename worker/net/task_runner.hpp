@@ -5,6 +5,7 @@
 //   discard() sandbox and output are not needed: removed when no process of the task lives any more
 #pragma once
 
+#include <array>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <memory>
@@ -42,6 +43,15 @@ class TaskRunner {
 
  private:
   using Wait = boost::asio::posix::stream_descriptor;
+  /// One process between fork and end: what its child reads while it becomes the program. Used again and again.
+  struct Start {
+    os::Launch launch;
+    Environment::Block environment;
+    std::string sandbox, command, program;
+    std::vector<std::string> words;
+    std::vector<const char*> argv;
+    std::array<const char*, 4> shell_argv{};
+  };
   struct Run {
     TaskKey key = 0;
     std::string sandbox;  ///< below the workspace
@@ -54,6 +64,7 @@ class TaskRunner {
     bool had_orphans = false;
     Capture capture;
     Captured output;
+    std::unique_ptr<Start> start;
     std::unique_ptr<Wait> wait;
     os::Reaped reaped;
     std::vector<GuardedFile> guarded;
@@ -66,6 +77,7 @@ class TaskRunner {
   void on_process_end(TaskKey key);
   void on_orphan_end(pid_t pid, ProcessTable::Owner owner);
   void finish(Run& run);
+  bool was_executed(Run& run);
   void fail_start(Run& run, const ErrorCode& error, const std::string& why);
   void remove(Run& run);
   void to_trash(Run& run);
@@ -78,7 +90,7 @@ class TaskRunner {
   std::unordered_map<TaskKey, std::unique_ptr<Run>> runs_;
   std::unordered_map<pid_t, std::unique_ptr<Wait>> orphan_waits_;
   std::unordered_map<std::string, std::vector<GuardedFile>> guarded_;  ///< by cache name
-  Environment::Block block_;
+  std::vector<std::unique_ptr<Start>> idle_starts_;
   Watches watches_;
   Wait watch_wait_;
   bool watch_armed_ = false;
