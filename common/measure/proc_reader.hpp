@@ -24,7 +24,7 @@ class ProcReader {
   /// Children of all threads of a process that has `threads` of them (at most 64 threads are looked at).
   std::vector<std::int64_t> children(std::int64_t pid, std::int64_t threads);
   /// A whole file, nullopt when it cannot be read. Relative to the proc folder.
-  std::optional<std::string_view> read(const char* relative);
+  std::optional<std::string_view> read(const char* relative, bool list = false);
 
  private:
   void append_children(std::int64_t pid, std::int64_t thread, std::vector<std::int64_t>& out);

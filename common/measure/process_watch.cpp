@@ -62,10 +62,10 @@ void ProcessWatch::State::refresh(Time now) {
   if (refreshed && now - refreshed_at < Duration{5'000} && now >= refreshed_at) return;
   refreshed = true;
   refreshed_at = now;
-  // Children of all our threads: an orphan is given to any one of them.
+  // The kernel gives orphans to the first thread that lives, which is the one with our process id.
   const auto self = static_cast<std::int64_t>(::getpid());
   std::map<std::int64_t, Child> found;
-  for (const auto pid : reader.children(self, 2)) {
+  for (const auto pid : reader.children(self, 1)) {
     if (roots.count(pid)) continue;
     const auto known = children.find(pid);
     const auto stat = reader.stat(pid);
