@@ -141,10 +141,10 @@ TEST_F(WatchdogTest, AMarkThatTheTaskAlreadyCarriesIsAdopted) {
 TEST_F(WatchdogTest, OneTurnIsBounded) {
   for (Watchdog::Task task = 1; task <= 40; ++task) start(task, {"/bin/sleep", "300"});
   const auto later = now() + 10s;
-  dog_.turn(later);
-  EXPECT_LE(*dog_.next(), later) << "the rest is due in the next turn";
-  dog_.turn(later);
-  EXPECT_GT(*dog_.next(), now());
+  int turns = 0;
+  for (; *dog_.next() <= later && turns < 1000; ++turns) dog_.turn(later);
+  EXPECT_GT(turns, 1) << "the rest is due in the next turn";
+  EXPECT_GT(*dog_.next(), later) << "but it comes to an end";
 }
 
 TEST_F(WatchdogTest, UnknownTasksAreNotMissed) {
