@@ -74,6 +74,8 @@ const Tuning tunings[] = {
     {"prefetch-below", 0, [](Config& c, double v) { c.prefetch_below = seconds(v); }},
     {"unfittable-timeout", any,
      [](Config& c, double v) { c.unfittable_timeout = v >= 0 ? std::optional(seconds(v)) : std::nullopt; }},
+    {"reserve-after", any,
+     [](Config& c, double v) { c.reserve_after = v >= 0 ? std::optional(seconds(v)) : std::nullopt; }},
     {"straggler-factor", 1, [](Config& c, double v) { c.straggler_factor = v; }},
     {"affinity-min-bytes", 0, [](Config& c, double v) { c.affinity_min_bytes = static_cast<std::uint64_t>(v); }},
 };

@@ -98,6 +98,11 @@ struct Config {
   /// A local input checked (stat) within this time is not checked again for the next task that names it.
   Duration file_check_interval{std::chrono::milliseconds(50)};
 
+  /// A task that has waited this long for room that smaller ones keep taking has a worker emptied for it; nullopt:
+  /// never.
+  std::optional<Duration> reserve_after{std::chrono::seconds(30)};
+  double reserve_share = 0.125;  ///< at most this part of the workers (at least one) is being emptied at a time
+
   // Data-aware placement.
   std::uint64_t affinity_min_bytes = 1U << 20;  ///< cached inputs below this do not influence placement
   int affinity_lookahead = 32;                  ///< ready tasks looked at for one that suits a freed worker

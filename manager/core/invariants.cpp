@@ -73,6 +73,14 @@ void check_tasks(const State& s) {
     TASKMILL_ASSERT(!s.specs.alive(SpecId(i)) || s.specs.users(SpecId(i)) == spec_users[i]);
 }
 
+void check_reservations(const State& s) {
+  for (const auto& [conn, shape] : s.match.reservations) {
+    TASKMILL_ASSERT(s.ready.alive(shape) && s.ready[shape].reserved);
+    const std::uint32_t slot = s.worker_slot(conn);
+    TASKMILL_ASSERT(slot == no_index || s.workers[slot].reserved_for == shape);
+  }
+}
+
 void check_workers(const State& s) {
   std::uint64_t greeted = 0;
   std::uint32_t attempts = 0;
@@ -150,6 +158,7 @@ void check_files(const State& s) {
 void State::check_invariants() const {
   check_tasks(*this);
   check_workers(*this);
+  check_reservations(*this);
   check_files(*this);
 }
 

@@ -103,6 +103,7 @@ bool State::has_room(const Worker& w) const {
 bool State::shape_fits(std::uint32_t index, std::uint32_t slot, Box& box) {
   Worker& w = workers[slot];
   const Shape& shape = ready[index];
+  if (w.reserved_for != no_index && reserved_against(w, index)) return false;
   if (!has_features(w, shape.key.features)) return false;
   box = box_at(index, w);
   const Box& total = shape.key.coprocess ? w.coprocess_total : w.total;
@@ -354,6 +355,7 @@ bool State::offer_shape(std::uint32_t index) {
   if (slot == no_index) slot = choose_freed(index);
   if (slot == no_index) {
     ready.park(index);
+    if (config.reserve_after && !ready[index].reserved) reserve(index);
     return false;
   }
   const std::uint32_t task = pick_task(index, slot);
@@ -362,6 +364,7 @@ bool State::offer_shape(std::uint32_t index) {
     return false;
   }
   const Box box = box_at(index, workers[slot]);
+  if (ready[index].reserved) end_reservation(index);
   const bool was_drawn = ready[index].drawn;
   dispatch(task, slot, box, false);
   if (was_drawn) {
@@ -382,6 +385,7 @@ void State::run_matching() {
     if (connected_workers < static_cast<std::uint64_t>(config.wait_for_workers)) return;
     config.wait_for_workers = 0;
   }
+  if (!match.reservations.empty()) review_reservations();
   auto& freed_list = match.freed;
   for (const std::uint32_t slot : freed_list) {
     if (!has_room(workers[slot])) unsettle(slot);
@@ -425,6 +429,7 @@ void State::prefetch() {
     Worker& w = workers[slot];
     for (std::size_t i = 0; i < ready.active().size();) {
       if (w.prefetched >= static_cast<std::uint32_t>(config.prefetch_tasks) || !accepts(w)) break;
+      if (w.reserved_for != no_index) break;
       const std::uint32_t index = ready.active()[i].shape;
       const Shape& shape = ready[index];
       const Category& category = categories[shape.key.category];

@@ -59,6 +59,12 @@ void ReadyQueue::release(std::uint32_t shape) {
   TASKMILL_ASSERT(s.references > 0);
   if (--s.references > 0) return;
   TASKMILL_ASSERT(!s.active);
+  if (!s.reserved) drop_unused(shape);  // else when the reservation ends
+}
+
+void ReadyQueue::drop_unused(std::uint32_t shape) {
+  Shape& s = shapes_[shape];
+  if (s.references > 0) return;
   by_key_.erase(s.key);
   s = Shape{};
   shapes_.drop(shape);

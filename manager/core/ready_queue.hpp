@@ -64,6 +64,7 @@ struct Shape {
   Resources drawn_prediction;
   std::uint32_t draw_epoch = 0;
   std::uint32_t head_passed_over = 0;
+  bool reserved = false;           ///< a worker is being emptied for its head
   std::uint64_t judged_epoch = 0;  ///< when `hopeless` was found out; 0: never
   bool hopeless = false;           ///< no connected size of worker could run it even when idle
   std::vector<BoxMemo> boxes;      ///< by worker type
@@ -81,6 +82,7 @@ class ReadyQueue {
   /// The shape of this key; one reference is added.
   std::uint32_t acquire(const ShapeKey& key);
   void release(std::uint32_t shape);
+  void drop_unused(std::uint32_t shape);  ///< after its reservation ended
   Shape& operator[](std::uint32_t shape) { return shapes_[shape]; }
   const Shape& operator[](std::uint32_t shape) const { return shapes_[shape]; }
   [[nodiscard]] bool alive(std::uint32_t shape) const { return shapes_.alive(shape); }

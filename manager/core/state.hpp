@@ -55,12 +55,13 @@ using StringMap = std::unordered_map<std::string, Value, StringHash, std::equal_
 
 /// Workers that may take something, in the orders the algorithms want.
 struct MatcherState {
-  std::vector<std::uint32_t> freed;                           ///< got room (or joined) since the last matching
-  std::vector<std::uint32_t> available;                       ///< settled workers with room
-  std::set<std::pair<std::int64_t, std::uint32_t>> by_speed;  ///< of `available`
-  std::set<RoomKey> by_room;                                  ///< negated, most free first
-  bool use_room = false;                                      ///< WORST was asked for once
-  std::size_t hint = 0;                                       ///< where FCFS found room last
+  std::vector<std::uint32_t> freed;                            ///< got room (or joined) since the last matching
+  std::vector<std::uint32_t> available;                        ///< settled workers with room
+  std::set<std::pair<std::int64_t, std::uint32_t>> by_speed;   ///< of `available`
+  std::set<RoomKey> by_room;                                   ///< negated, most free first
+  bool use_room = false;                                       ///< WORST was asked for once
+  std::vector<std::pair<ConnId, std::uint32_t>> reservations;  ///< worker, shape
+  std::size_t hint = 0;                                        ///< where FCFS found room last
   std::vector<std::uint32_t> scratch;
 };
 
@@ -201,6 +202,10 @@ struct State {
   [[nodiscard]] bool has_room(const Worker& worker) const;
   [[nodiscard]] bool category_full(std::uint32_t shape) const;
   void prefetch();
+  [[nodiscard]] bool reserved_against(const Worker& worker, std::uint32_t shape) const;
+  void reserve(std::uint32_t shape);
+  void review_reservations();
+  void end_reservation(std::uint32_t shape);
   [[nodiscard]] Algorithm algorithm_of(const Shape& shape) const;
   [[nodiscard]] BoxRules rules(const Worker& worker) const;
   Box compute_box(const Shape& shape, const Box& largest_box, const BoxRules& r, const Box& in_use);

@@ -95,6 +95,7 @@ struct Worker {
 
   bool freed = false;                     ///< listed in Matcher::freed
   std::uint32_t available_at = no_index;  ///< position in Matcher::available
+  std::uint32_t reserved_for = no_index;  ///< shape for which it is being emptied
   std::int64_t speed_key = 0;             ///< under which it is in the orders of the matcher
   RoomKey room_key{};
 

@@ -23,6 +23,7 @@ using boost::asio::ip::tcp;
 constexpr int accepts_per_turn = 64;
 constexpr std::size_t reserved_descriptors = 256;  // inputs, outputs, logs, catalog
 constexpr std::size_t answer_slice = 128U << 10;
+constexpr Duration answer_patience = std::chrono::seconds(30);
 constexpr std::string_view http_index =
     "<html><body><h1>Taskmill manager</h1><ul>"
     "<li><a href=\"/queue_status\">queue_status</a></li><li><a href=\"/task_status\">task_status</a></li>"
@@ -75,7 +76,8 @@ StatResult stat_file(const std::string& path) {
 
 struct Hub::StatusAnswer {
   StatusReport report;
-  std::string text;
+  Time progress;  ///< when a slice last left
+  bool complete = false;
 };
 
 Hub::Hub(boost::asio::io_context& io, HubConfig config, HubEvents events)
@@ -84,13 +86,15 @@ Hub::Hub(boost::asio::io_context& io, HubConfig config, HubEvents events)
       events_(std::move(events)),
       machine_(config_.core, config_.seed != 0 ? config_.seed : random_number(), aio::now()),
       pool_(io, std::max(1U, config_.pool_threads)),
+      downloads_(io, 2),
       acceptor_(io),
       timer_(io),
       accept_timer_(io),
       shut_down_timer_(io),
       started_(aio::steady_now()) {
   auto changed = [this] { wake(); };
-  outbound_context_ = std::make_shared<Outbound::Context>(Outbound::Context{machine_, pool_, std::move(changed), {}});
+  outbound_context_ =
+      std::make_shared<Outbound::Context>(Outbound::Context{machine_, pool_, downloads_, std::move(changed), {}});
   if (events_.on_trace) {
     outbound_context_->trace = [this](ConnId conn, const std::string& text) {
       if (const auto peer = peers_.find(conn); peer != peers_.end()) events_.on_trace(*peer->second, true, text);
@@ -245,7 +249,6 @@ void Hub::perform_actions() {
   for (Peer* peer : touched_) {
     if (!peer->connection().is_open()) continue;
     peer->outbound().pump();
-    peer->update_congestion();
   }
 }
 
@@ -319,6 +322,10 @@ void Hub::arm_timer() {
   }
   if (!handshakes_.empty() && (!deadline || handshakes_.front().first < *deadline))
     deadline = handshakes_.front().first;
+  if (!answers_.empty()) {
+    const auto look = aio::steady_now() + answer_patience;
+    if (!deadline || look < *deadline) deadline = look;
+  }
   if (!deadline) return;
   if (armed_ && *armed_ <= *deadline) return;  // fires early and looks again: cheaper than moving the timer each turn
   armed_ = deadline;
@@ -332,6 +339,7 @@ void Hub::arm_timer() {
 void Hub::on_timer() {
   armed_.reset();
   end_late_handshakes(aio::steady_now());
+  end_stuck_answers(aio::steady_now());
   run_machine();
 }
 
@@ -392,12 +400,17 @@ StatusSource Hub::status_source() const {
   return source;
 }
 
+// From now on this is no worker: the machine forgets it, and the hub watches that the client reads.
 void Hub::answer_status(Peer& peer, protocol::StatusKind kind) {
   if (answers_.contains(peer.id())) return;
-  auto answer = std::make_unique<StatusAnswer>(StatusAnswer{StatusReport(status_source(), kind), {}});
-  answers_[peer.id()] = std::move(answer);
-  peer.on_room = [this, id = peer.id()] { send_answer(id); };
+  const auto now = aio::now();
+  if (!peer.forgotten()) machine_.on_closed(peer.id(), CloseReason::status_client, now);
+  peer.forget();
+  answers_.emplace(peer.id(),
+                   std::make_unique<StatusAnswer>(StatusAnswer{StatusReport(status_source(), kind), now.time}));
+  peer.on_room = [this, id = peer.id()] { boost::asio::post(io_, [this, id] { send_answer(id); }); };
   send_answer(peer.id());
+  wake();
 }
 
 void Hub::answer_http(Peer& peer, std::string_view path) {
@@ -408,26 +421,31 @@ void Hub::answer_http(Peer& peer, std::string_view path) {
   peer.outbound().say(head);
   peer.outbound().pump();
   if (kind) return answer_status(peer, *kind);
+  if (!peer.forgotten()) machine_.on_closed(peer.id(), CloseReason::status_client, aio::now());
+  peer.forget();
   peer.finish_status();
 }
 
-// One slice, then the next in a later turn; a client that does not read is waited for without holding anything up.
+// One slice at a time; the next one when it has left.
 void Hub::send_answer(ConnId conn) {
   const auto it = answers_.find(conn);
   const auto peer = peers_.find(conn);
-  if (it == answers_.end() || peer == peers_.end()) return;
-  auto& connection = peer->second->connection();
-  if (connection.is_congested()) return;
+  if (it == answers_.end() || peer == peers_.end() || it->second->complete) return;
   StatusAnswer& answer = *it->second;
-  answer.text.clear();
-  const bool more = answer.report.next(answer.text, answer_slice);
-  connection.send(answer.text);
-  if (!more) {
-    answers_.erase(it);
-    peer->second->finish_status();
-    return;
+  answer.progress = aio::steady_now();
+  std::string text;
+  if (answer.report.next(text, answer_slice)) return peer->second->send_slice(std::move(text));
+  answer.complete = true;
+  peer->second->finish_status();
+}
+
+void Hub::end_stuck_answers(Time now) {
+  std::vector<Peer*> stuck;
+  for (const auto& [conn, answer] : answers_) {
+    const auto peer = peers_.find(conn);
+    if (peer != peers_.end() && now - answer->progress > answer_patience) stuck.push_back(peer->second.get());
   }
-  if (!connection.is_congested()) boost::asio::post(io_, [this, conn] { send_answer(conn); });
+  for (Peer* peer : stuck) peer->fail(CloseReason::status_client, "the client does not read its answer");
 }
 
 // --- the end ---

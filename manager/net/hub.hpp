@@ -120,13 +120,14 @@ class Hub final : public PeerOwner {
   void on_timer();
   void end_late_handshakes(Time now);
   void send_answer(ConnId conn);
+  void end_stuck_answers(Time now);
   void check_shut_down();
 
   boost::asio::io_context& io_;
   HubConfig config_;
   HubEvents events_;
   Machine machine_;
-  aio::Pool pool_;
+  aio::Pool pool_, downloads_;
   boost::asio::ip::tcp::acceptor acceptor_;
   boost::asio::steady_timer timer_, accept_timer_, shut_down_timer_;
   aio::SslContextPtr ssl_;

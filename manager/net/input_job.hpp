@@ -1,7 +1,7 @@
 // Opening inputs away from the control thread: a slow file system delays the worker that waits for it and nobody else.
 //
-// open_input() runs on a pool thread. It opens and stats one source, reads it when it is small, and starts
-// read-ahead when it is not. Top-level links are followed (manager.md 4.2).
+// open_input() runs on a pool thread (downloads on one of their own). It opens and stats one source, reads it when it
+// is small, and starts read-ahead when it is not. Top-level links are followed (manager.md 4.2).
 #pragma once
 
 #include <cstdint>
@@ -26,7 +26,8 @@ struct OpenedInput {
 };
 
 struct InputSource {
-  std::string path;
+  std::string path;  ///< or the URL
+  bool url = false;  ///< download it first (for workers that would leave over a failure)
   bool piece = false;
   std::uint64_t offset = 0, length = 0;  ///< piece only
 };

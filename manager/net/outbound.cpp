@@ -17,8 +17,6 @@ constexpr std::size_t tree_batch_pieces = 64;
 constexpr std::uint64_t pump_ticket = 1;  // an empty segment with it asks for another pump()
 constexpr std::uint64_t tree_ticket = 2;  // … for the next batch of the directory being sent
 
-bool needs_opening(FileKind kind) { return kind == FileKind::file || kind == FileKind::piece; }
-
 // What one pool job produced of a directory.
 struct TreeBatch {
   std::vector<OutPiece> pieces;
@@ -46,8 +44,16 @@ Outbound::Outbound(ConnId conn, std::shared_ptr<Context> context, protocol::Mana
                    std::deque<PendingFetch>& fetches)
     : conn_(conn), context_(std::move(context)), session_(session), fetches_(fetches) {}
 
+// A worker of version 9 disconnects when a download fails: its URLs are fetched here.
+bool Outbound::needs_opening(const Op& op) const {
+  if (op.kind != ActionKind::stage) return false;
+  if (op.file_kind == FileKind::file || op.file_kind == FileKind::piece) return true;
+  return op.file_kind == FileKind::url && context_->machine.version(conn_) < 10;
+}
+
 void Outbound::shut() {
   closing_ = true;
+  pumped_ = nullptr;
   ops_.clear();
   in_flight_.clear();
   wire_.clear();
@@ -58,24 +64,28 @@ void Outbound::say(std::string_view text) {
   if (ops_.empty()) flush_text();
 }
 
+void Outbound::fill(Op& op, const Action& action, const Effects& effects) {
+  op.kind = action.kind;
+  op.file_kind = action.file_kind;
+  op.cached = action.cached;
+  op.task = action.task;
+  op.attempt = action.attempt;
+  op.index = action.index;
+  op.file = action.file;
+  op.name = effects.view(action.name);
+  op.path = effects.view(action.path);
+  op.offset = action.offset;
+  op.length = action.length;
+}
+
 void Outbound::add(const Action& action, const Effects& effects) {
   if (closing_) return;
-  auto op = std::make_shared<Op>();
-  op->kind = action.kind;
-  op->file_kind = action.file_kind;
-  op->cached = action.cached;
-  op->task = action.task;
-  op->attempt = action.attempt;
-  op->index = action.index;
-  op->file = action.file;
-  op->name = effects.view(action.name);
-  op->path = effects.view(action.path);
-  op->offset = action.offset;
-  op->length = action.length;
-  if (ops_.empty() && !connection_->is_congested() &&
-      !(op->kind == ActionKind::stage && needs_opening(op->file_kind))) {
-    if (perform(*op)) return;
+  if (ops_.empty() && !connection_->is_congested()) {
+    fill(direct_, action, effects);
+    if (!needs_opening(direct_) && perform(direct_)) return;
   }
+  auto op = std::make_shared<Op>();
+  fill(*op, action, effects);
   ops_.push_back(std::move(op));
 }
 
@@ -86,8 +96,7 @@ void Outbound::pump() {
   while (!ops_.empty() && !connection_->is_congested() && !closing_) {
     const auto op = ops_.front();
     if (!perform(*op)) {
-      const bool unopened =
-          op->kind == ActionKind::stage && needs_opening(op->file_kind) && op->opening == Opening::none;
+      const bool unopened = needs_opening(*op) && op->opening == Opening::none;
       if (unopened) call_back(pump_ticket);  // the pool was full: ask again in the next turn
       break;
     }
@@ -103,6 +112,7 @@ void Outbound::pump() {
   }
   pumping_ = false;
   if (std::exchange(reported_, false)) context_->changed();
+  if (pumped_ && !closing_) pumped_();
 }
 
 void Outbound::flush_text() {
@@ -183,20 +193,17 @@ void Outbound::send_task(const Op& op) {
 // --- staging ---
 
 bool Outbound::perform_stage(Op& op) {
+  if (needs_opening(op)) return op.opening == Opening::done && stage_opened(op);
   switch (op.file_kind) {
     case FileKind::buffer:
       return stage_buffer(op);
     case FileKind::url:
     case FileKind::command:
       return stage_source(op);
-    case FileKind::empty_directory:
+    default:
       stage_done(op, {}, 0);
       return true;
-    default:
-      break;
   }
-  if (op.opening != Opening::done) return false;
-  return stage_opened(op);
 }
 
 bool Outbound::stage_buffer(Op& op) {
@@ -224,14 +231,13 @@ bool Outbound::stage_buffer(Op& op) {
 }
 
 bool Outbound::stage_source(Op& op) {
-  const bool legacy = context_->machine.version(conn_) < 10;
   bool fits = false;
   if (op.file_kind == FileKind::url) {
-    fits = legacy ? protocol::legacy_url(wire_, op.name, op.path, 0777, op.cached ? 1 : 0)
-                  : protocol::put_url(wire_, op.path, op.name, 0, 0777);
+    fits = protocol::put_url(wire_, op.path, op.name, 0, 0777);
+  } else if (context_->machine.version(conn_) < 10) {
+    fits = protocol::legacy_command(wire_, op.name, op.path);
   } else {
-    fits = legacy ? protocol::legacy_command(wire_, op.name, op.path)
-                  : protocol::put_command(wire_, op.path, op.name, 0, 0777);
+    fits = protocol::put_command(wire_, op.path, op.name, 0, 0777);
   }
   if (fits) {
     stage_done(op, {}, 0);
@@ -370,8 +376,9 @@ void Outbound::on_short_file(std::uint64_t ticket) {
 void Outbound::open_ahead() {
   for (std::size_t i = 0; i < ops_.size() && i < 4 * open_ahead_limit && opening_ < open_ahead_limit; ++i) {
     const auto op = ops_[i];
-    if (op->kind != ActionKind::stage || !needs_opening(op->file_kind) || op->opening != Opening::none) continue;
-    InputSource source{op->path, op->file_kind == FileKind::piece, op->offset, op->length};
+    if (op->opening != Opening::none || !needs_opening(*op)) continue;
+    const bool url = op->file_kind == FileKind::url;
+    InputSource source{op->path, url, op->file_kind == FileKind::piece, op->offset, op->length};
     const auto self = weak_from_this();
     auto job = [self, op, source = std::move(source)]() -> aio::Pool::Done {
       auto input = std::make_shared<OpenedInput>(open_input(source));
@@ -385,7 +392,7 @@ void Outbound::open_ahead() {
     };
     op->opening = Opening::running;
     ++opening_;
-    if (!context_->pool.submit(std::move(job))) {
+    if (!(url ? context_->downloads : context_->pool).submit(std::move(job))) {
       op->opening = Opening::none;
       --opening_;
       break;

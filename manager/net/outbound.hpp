@@ -31,18 +31,26 @@ struct PendingFetch {
   bool cached = false;
 };
 
+/// More waiting actions than this and the worker gets no further tasks for a while.
+constexpr std::size_t long_queue = 4096;
+
 class Outbound : public std::enable_shared_from_this<Outbound> {
  public:
   struct Context {
     Machine& machine;
     aio::Pool& pool;
+    aio::Pool& downloads;                                   ///< may be slow: opening files does not queue behind them
     std::function<void()> changed;                          ///< facts were given to the machine outside of its own run
     std::function<void(ConnId, const std::string&)> trace;  ///< each line sent, for the debug log; may be empty
   };
   Outbound(ConnId conn, std::shared_ptr<Context> context, protocol::ManagerSession& session,
            std::deque<PendingFetch>& fetches);
 
-  void attach(std::shared_ptr<aio::Connection> connection) { connection_ = std::move(connection); }
+  /// `pumped`: called after each pump(); the queue may have become short or long.
+  void attach(std::shared_ptr<aio::Connection> connection, std::function<void()> pumped) {
+    connection_ = std::move(connection);
+    pumped_ = std::move(pumped);
+  }
   /// The peer is gone: drops everything, reports nothing.
   void shut();
 
@@ -53,7 +61,7 @@ class Outbound : public std::enable_shared_from_this<Outbound> {
   void pump();
   void on_sent(std::uint64_t ticket);
   void on_short_file(std::uint64_t ticket);
-  [[nodiscard]] bool is_long() const { return ops_.size() > 128 || connection_->is_congested(); }
+  [[nodiscard]] bool is_long() const { return ops_.size() > long_queue || connection_->is_congested(); }
 
  private:
   enum class Opening : std::uint8_t { none, running, done };
@@ -83,6 +91,9 @@ class Outbound : public std::enable_shared_from_this<Outbound> {
   };
 
   bool perform(Op& op);  ///< false: not now
+  /// Must it be opened on the pool before it can be sent? URLs too, for workers that cannot be trusted with them.
+  [[nodiscard]] bool needs_opening(const Op& op) const;
+  static void fill(Op& op, const Action& action, const Effects& effects);
   void send_word(const Op& op);
   void send_fetch(const Op& op);
   void send_task(const Op& op);
@@ -107,6 +118,8 @@ class Outbound : public std::enable_shared_from_this<Outbound> {
   std::shared_ptr<aio::Connection> connection_;
   std::deque<std::shared_ptr<Op>> ops_;
   std::deque<InFlight> in_flight_;
+  std::function<void()> pumped_;
+  Op direct_;  ///< for actions performed at once: its strings keep their memory
   std::string wire_;
   protocol::TaskDescription description_;
   std::uint64_t next_ticket_ = 3;

@@ -17,6 +17,8 @@
 namespace taskmill::manager {
 namespace {
 
+constexpr std::uint64_t slice_ticket = ~0ULL;  // never one of Outbound's
+
 // A measurement takes some hundred bytes; results follow it soon.
 constexpr std::uint64_t max_measurement = 64U << 10;
 constexpr std::size_t max_waiting_measurements = 10'000;
@@ -32,7 +34,7 @@ Peer::Peer(PeerOwner& owner, ConnId id, protocol::ManagerSession::Config session
       outbound_(std::make_shared<Outbound>(id, std::move(context), session_, fetches_)),
       address_(connection_->peer_text()),
       handshake_(owner.capabilities()) {
-  outbound_->attach(connection_);
+  outbound_->attach(connection_, [this] { update_congestion(); });
 }
 
 Peer::~Peer() {
@@ -81,13 +83,19 @@ void Peer::on_closed(const aio::CloseReason& reason) {
   owner_.peer_closed(*this, close_reason_, reason.text);  // ends this object
 }
 
-void Peer::on_drained() {
-  outbound_->pump();
-  update_congestion();
+void Peer::on_drained() { outbound_->pump(); }
+
+void Peer::send_slice(std::string text) {
+  connection_->send_buffer(std::make_shared<const std::string>(std::move(text)), slice_ticket);
+}
+
+void Peer::on_sent(std::uint64_t ticket) {
+  if (ticket != slice_ticket) return outbound_->on_sent(ticket);
   if (on_room) on_room();
 }
 
 void Peer::update_congestion() {
+  if (forgotten_) return;
   const bool now_long = outbound_->is_long();
   if (now_long == congested_) return;
   congested_ = now_long;
@@ -368,9 +376,9 @@ void Peer::on_dir_item(const protocol::DirItem& item) {
 
 void Peer::on_missing_item(const protocol::MissingItem& item) {
   if (fetches_.empty() || !missing_.empty()) return;
-  missing_ = item.path.empty() ? std::string("the task did not make it") : std::string(item.path);
-  missing_ += ": ";
-  missing_ += std::strerror(item.error);
+  missing_ = fetches_.front().path;
+  if (!item.path.empty()) missing_.append("/").append(item.path);
+  missing_ += ": the task did not make it (" + std::string(std::strerror(item.error)) + ")";
 }
 
 void Peer::on_get_end() {
@@ -386,7 +394,7 @@ void Peer::on_get_end() {
     fetched.error = std::move(local_error_);
   } else if (!missing_.empty() || !fetched_something_) {
     fetched.status = FetchStatus::missing;
-    fetched.error = missing_.empty() ? "the worker sent nothing" : std::move(missing_);
+    fetched.error = missing_.empty() ? request.path + ": the worker sent nothing" : std::move(missing_);
   }
   struct stat info {};
   if (fetched.status == FetchStatus::ok && request.cached && ::stat(request.path.c_str(), &info) == 0) {

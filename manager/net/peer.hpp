@@ -69,8 +69,11 @@ class Peer final : public aio::ConnectionHandler {
   [[nodiscard]] const std::string& hostname() const { return hostname_; }
   [[nodiscard]] bool is_ready() const { return ready_; }
   [[nodiscard]] bool forgotten() const { return forgotten_; }
-  /// Called when the outbox is below its low mark (status answers that wait for room).
+  /// A slice of a status answer; on_room is called when it has left.
+  void send_slice(std::string text);
   std::function<void()> on_room;
+  /// The machine was told that this is no worker.
+  void forget() { forgotten_ = true; }
 
   // ConnectionHandler
   std::size_t on_data(std::span<const char> bytes) override;
@@ -78,7 +81,7 @@ class Peer final : public aio::ConnectionHandler {
   void on_secured() override;
   void on_drained() override;
   void on_short_file(std::uint64_t ticket) override { outbound_->on_short_file(ticket); }
-  void on_sent(std::uint64_t ticket) override { outbound_->on_sent(ticket); }
+  void on_sent(std::uint64_t ticket) override;
   void on_closed(const aio::CloseReason& reason) override;
 
   void update_congestion();

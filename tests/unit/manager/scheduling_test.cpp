@@ -181,6 +181,45 @@ TEST(Scheduling, LargerWorkerThatJoinsTakesWhatWaitedForIt) {
   EXPECT_EQ(d.at_worker(task)->conn, large);
 }
 
+TEST(Scheduling, LargeTaskIsNotStarvedBySmallOnesThatFillEveryGap) {
+  MachineDriver d;
+  d.connect({.cores = 4});
+  const auto small_tasks = [&d](int count) {
+    for (int i = 0; i < count; ++i) d.submit(request(1));
+  };
+  small_tasks(4);
+  d.step();
+  const TaskId large = d.submit(request(4));
+  small_tasks(400);
+  d.step();
+  std::size_t next = 0;
+  while (d.machine.state(large) == TaskState::ready && next < 300) {
+    d.pass(std::chrono::seconds(1));
+    d.finish(d.sent[next++].task);
+  }
+  EXPECT_GE(next, 30U);  // it waits its time
+  EXPECT_LE(next, 40U);  // then the worker is emptied for it
+  ASSERT_EQ(d.machine.state(large), TaskState::running);
+  d.finish(large);
+  EXPECT_EQ(d.machine.stats().committed_cores, 4);  // and filled again
+}
+
+TEST(Scheduling, EmptyingAWorkerEndsWithTheTaskItIsFor) {
+  MachineDriver d;
+  d.connect({.cores = 4});
+  for (int i = 0; i < 4; ++i) d.submit(request(1));
+  d.step();
+  const TaskId large = d.submit(request(4));
+  for (int i = 0; i < 100; ++i) d.submit(request(1));
+  d.step();
+  d.pass(std::chrono::seconds(31));
+  d.finish(d.sent[0].task);
+  EXPECT_EQ(d.machine.stats().committed_cores, 3);
+  d.machine.cancel(large, d.now);
+  d.step();
+  EXPECT_EQ(d.machine.stats().committed_cores, 4);
+}
+
 TEST(Scheduling, PrefetchSendsOnlyShortTasksAhead) {
   Config config;
   config.prefetch_tasks = 2;
