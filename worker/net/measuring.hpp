@@ -36,6 +36,7 @@ class Measuring : public TaskProbe {
   std::string finish(std::uint64_t task, const rusage& usage, Time now) override;
 
  private:
+  [[nodiscard]] bool is_told() const;  ///< the manager or a log wants the numbers of each task
   [[nodiscard]] measure::Limits limits_of(const TaskSlot& task) const;
   void arm();
   void on_timer();
