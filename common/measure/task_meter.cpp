@@ -1,5 +1,6 @@
 #include "common/measure/task_meter.hpp"
 
+#include <linux/kcmp.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -34,6 +35,9 @@ int pidfd_open(pid_t pid) { return static_cast<int>(::syscall(SYS_pidfd_open, pi
 int pidfd_signal(int fd, int signal) {
   return static_cast<int>(::syscall(SYS_pidfd_send_signal, fd, signal, nullptr, 0));
 }
+
+// A task that is being started shares our memory until its exec: none of it is the task's own.
+bool shares_our_memory(std::int64_t pid) { return ::syscall(SYS_kcmp, ::getpid(), pid, KCMP_VM, 0, 0) == 0; }
 
 }  // namespace
 
@@ -130,6 +134,7 @@ ProcessSample TaskMeter::State::look(const Seen& seen, bool closely) {
   p.zombie = stat.is_zombie();
   p.counters.user = (stat.user_ticks + stat.children_user_ticks) * tick_us;
   p.counters.system = (stat.system_ticks + stat.children_system_ticks) * tick_us;
+  if (!p.zombie && shares_our_memory(stat.pid)) return p;
   p.virtual_size = stat.virtual_size;
   p.rss = p.peak_rss = stat.rss_pages * page;
   if (const auto io = watch.reader.io(stat.pid)) {
@@ -174,7 +179,7 @@ void TaskMeter::State::read_shared(TreeSample& sample) {
   }
   if (!accounting.wants_shared(rss, live) || live > options.max_details) return;
   for (auto& p : sample.processes) {
-    if (p.zombie) continue;
+    if (p.zombie || p.rss == 0) continue;
     const auto rollup = watch.reader.rollup(p.pid);
     if (rollup) p.pss = rollup->pss;
     // Gone in between, or a kernel thread's empty address space: it holds nothing now.

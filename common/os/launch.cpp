@@ -64,9 +64,15 @@ TASKMILL_CHILD_CODE __attribute__((always_inline)) inline long address(Pointer* 
   return reinterpret_cast<long>(pointer);
 }
 
+#if defined(__SANITIZE_THREAD__)
+constexpr bool has_own_stacks = false;  // ThreadSanitizer follows every thread's stack itself
+#else
+constexpr bool has_own_stacks = true;
+#endif
+
 // Asked once: close_range came with Linux 5.9.
 bool can_launch() {
-  static const bool can = has_raw_calls && ::syscall(SYS_close_range, ~0U, ~0U, 0) == 0;
+  static const bool can = has_raw_calls && has_own_stacks && ::syscall(SYS_close_range, ~0U, ~0U, 0) == 0;
   return can;
 }
 

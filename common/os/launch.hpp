@@ -7,7 +7,7 @@
 //
 // The child reads the plan while the caller goes on, so the Launch and everything its plan points to must stay as they
 // are until the child has ended (or is known to be somebody else's program). error() then says whether it became one.
-// On machines without what this needs it falls back to posix_spawn, with the same results.
+// Where what this needs is missing (and under ThreadSanitizer) posix_spawn does it, and start() tells all errors.
 #pragma once
 
 #include <atomic>

@@ -207,9 +207,9 @@ class Lab:
         (self.dir / f"catalog-{port}").mkdir()
         process = self.start(f"catalog-{age}", command)
 
-        def listens():
-            with socket.socket() as probe:
-                return probe.connect_ex(("127.0.0.1", port)) == 0
+        def listens():  # for queries, and one above for updates
+            with socket.socket() as query, socket.socket() as update:
+                return query.connect_ex(("127.0.0.1", port)) == 0 and update.connect_ex(("127.0.0.1", port + 1)) == 0
 
         self.wait_until(listens, "the catalog listens", needs=[process])
         return f"127.0.0.1:{port}"

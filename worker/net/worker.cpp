@@ -292,6 +292,8 @@ void Worker::stop(const std::string& why) {
 // The end comes when the last process is gone and the last words have left, or when that takes too long.
 void Worker::check_end() {
   if (!stopping_ || stopped_ || processes_.count() > 0) return;
+  tasks_.sweep_orphans();  // the kernel's list may leave one out while others on it end: look again before leaving
+  if (processes_.count() > 0) return;
   for (const auto& link : closing_) {
     if (link->connection().is_open()) return;
   }

@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -152,6 +153,27 @@ TEST(TaskMeter, BytesReadAndWritten) {
   EXPECT_EQ(::rmdir(folder), 0);
   EXPECT_NEAR(in_mb(m.bytes_written), 20, 1);
   EXPECT_NEAR(in_mb(m.bytes_read), 40, 1);
+}
+
+int wait_for_the_end(void*) {
+  while (true) ::pause();
+}
+
+// Between its start and its exec a task shares the memory of who starts it (common/os/launch.hpp).
+TEST(TaskMeter, WhatIsNotYetItsOwnProgramHasNoMemory) {
+  TaskMeter meter(watch(), {}, now());
+  std::vector<char> stack(64U << 10);
+  const pid_t pid = ::clone(wait_for_the_end, stack.data() + stack.size(), CLONE_VM | SIGCHLD, nullptr);
+  ASSERT_GT(pid, 0);
+  meter.start(pid, now());
+  meter.sample(now());
+  EXPECT_EQ(meter.usage().memory, 0);
+  EXPECT_EQ(meter.usage().processes, 1);
+  ::kill(pid, SIGKILL);
+  int status = 0;
+  rusage usage{};
+  EXPECT_EQ(::wait4(pid, &status, 0, &usage), pid);
+  meter.finish(usage, now());
 }
 
 TEST(TaskMeter, ShortTasksHaveTrueNumbers) {
