@@ -86,7 +86,7 @@ Io Stream::tls_result(int result) {
       if (saved_errno == 0) {
         io.eof = true;
       } else {
-        io.error = {saved_errno, boost::system::system_category()};
+        io.error = code_of(saved_errno);
       }
       ERR_clear_error();
       break;

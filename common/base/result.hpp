@@ -31,7 +31,8 @@ using Expected = boost::system::result<T, Error>;
   throw std::runtime_error(error.text);
 }
 
-inline ErrorCode errno_code() { return {errno, boost::system::system_category()}; }
+inline ErrorCode code_of(int error) { return {error, boost::system::system_category()}; }
+inline ErrorCode errno_code() { return code_of(errno); }
 inline Error make_error(std::string text) { return Error{std::move(text)}; }
 
 }  // namespace taskmill

@@ -19,9 +19,6 @@ constexpr std::size_t first_buffer = 4096;
 constexpr std::size_t largest_file = 1 << 20;
 constexpr int max_threads = 64;
 
-/// Lists come from the kernel record by record, so that a short read need not be the last one; single values do not.
-enum class Content { value, list };
-
 /// Reads `path` into `buffer`, growing it as needed; the number of bytes, or nullopt.
 std::optional<std::size_t> read_into(const char* path, Content content, std::vector<char>& buffer) {
   const os::UniqueFd fd(::open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY));
@@ -34,8 +31,10 @@ std::optional<std::size_t> read_into(const char* path, Content content, std::vec
     if (n < 0) return std::nullopt;
     if (n == 0) return used;
     used += static_cast<std::size_t>(n);
-    if (used < buffer.size() && content == Content::value) return used;
-    if (used < buffer.size()) continue;
+    if (used < buffer.size()) {
+      if (content == Content::value) return used;
+      continue;
+    }
     if (used >= largest_file) return used;
     buffer.resize(buffer.size() * 2);
   }
@@ -55,9 +54,9 @@ struct Digits {
 
 ProcReader::ProcReader(std::string proc) : proc_(std::move(proc)) {}
 
-std::optional<std::string_view> ProcReader::read(const char* relative, bool list) {
+std::optional<std::string_view> ProcReader::read(const char* relative, Content content) {
   path_.assign(proc_).append("/").append(relative);
-  const auto size = read_into(path_.c_str(), list ? Content::list : Content::value, buffer_);
+  const auto size = read_into(path_.c_str(), content, buffer_);
   if (!size) return std::nullopt;
   return std::string_view(buffer_.data(), *size);
 }
@@ -95,7 +94,7 @@ void ProcReader::append_children(std::int64_t pid, std::int64_t thread, std::vec
   char name[80];
   std::snprintf(name, sizeof name, "%lld/task/%lld/children", static_cast<long long>(pid),
                 static_cast<long long>(thread));
-  const auto text = read(name, true);
+  const auto text = read(name, Content::list);
   if (!text) return;
   const auto found = parse_children(*text);
   out.insert(out.end(), found.begin(), found.end());

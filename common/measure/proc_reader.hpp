@@ -13,6 +13,9 @@
 
 namespace taskmill::measure {
 
+/// Lists come from the kernel record by record, so that a short read need not be the last one; single values do not.
+enum class Content : std::uint8_t { value, list };
+
 class ProcReader {
  public:
   explicit ProcReader(std::string proc);
@@ -23,10 +26,10 @@ class ProcReader {
   std::optional<ProcRollup> rollup(std::int64_t pid);
   /// Children of all threads of a process that has `threads` of them (at most 64 threads are looked at).
   std::vector<std::int64_t> children(std::int64_t pid, std::int64_t threads);
-  /// A whole file, nullopt when it cannot be read. Relative to the proc folder.
-  std::optional<std::string_view> read(const char* relative, bool list = false);
 
  private:
+  /// A whole file, nullopt when it cannot be read. Relative to the proc folder.
+  std::optional<std::string_view> read(const char* relative, Content content = Content::value);
   void append_children(std::int64_t pid, std::int64_t thread, std::vector<std::int64_t>& out);
 
   std::string proc_;

@@ -15,8 +15,6 @@
 namespace taskmill::os {
 namespace {
 
-ErrorCode code_of(int error) { return {error, boost::system::system_category()}; }
-
 // Before Linux 5.6 there is no openat2: go down one component at a time, following nothing.
 Result<UniqueFd> open_walking(int directory, const char* path, int flags, mode_t mode) {
   if (!is_safe_relative_path(path)) return code_of(EXDEV);

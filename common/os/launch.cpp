@@ -6,10 +6,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <array>
-
-#include "common/os/fd.hpp"
-
 // The child shares memory and thread-local storage with a thread that goes on running: it may not touch errno, the
 // heap, locks, or anything a sanitizer instruments. So: raw system calls.
 #define TASKMILL_CHILD_CODE __attribute__((no_sanitize("address", "thread", "undefined")))

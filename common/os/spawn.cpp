@@ -51,8 +51,6 @@ class FileActions {
   posix_spawn_file_actions_t actions_{};
 };
 
-ErrorCode code_of(int error) { return {error, boost::system::system_category()}; }
-
 }  // namespace
 
 Result<pid_t> spawn(const SpawnPlan& plan) {

@@ -20,8 +20,6 @@ struct DirCloser {
 };
 using DirPtr = std::unique_ptr<DIR, DirCloser>;
 
-bool is_dots(const char* name) { return name[0] == '.' && (name[1] == 0 || (name[1] == '.' && name[2] == 0)); }
-
 class Remover {
  public:
   Remover(int top, const std::atomic<bool>* stop) : top_(top), stop_(stop) {}

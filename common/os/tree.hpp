@@ -15,6 +15,9 @@ struct Removal {
   ErrorCode first_error;
 };
 
+/// "." or "..", which every listing holds.
+inline bool is_dots(const char* name) { return name[0] == '.' && (name[1] == 0 || (name[1] == '.' && name[2] == 0)); }
+
 /// Removes `name` below `directory`, whatever it is. Directories that forbid it are made writable first. Depth costs
 /// no stack and few descriptors. `stop` ends a long removal early.
 Removal remove_tree(int directory, const std::string& name, const std::atomic<bool>* stop = nullptr);

@@ -11,8 +11,9 @@
 //                                             followed; mode & 0777
 //                      piece                  put header with bytes [offset, offset+length) of `path`
 //                      buffer                 put header (mode 0777) + Machine::buffer(file)
-//                      url, command           put_url / put_command (version >= 10), legacy_url / legacy_command (9);
-//                                             `path` is the URL or the command
+//                      url, command           put_url / put_command; for a worker of version 9 the file behind the URL,
+//                      and
+//                                             legacy_command; `path` is the URL or the command
 //                    Report exactly once per stage, in the order of the actions of that connection:
 //                      on_staged(conn, StageDone{bytes, …})   when the last byte was handed to the socket
 //                      on_stage_failed(conn, StageError{…})   nothing usable arrived at the worker (cannot open …), or

@@ -400,14 +400,18 @@ StatusSource Hub::status_source() const {
   return source;
 }
 
-// From now on this is no worker: the machine forgets it, and the hub watches that the client reads.
+// From now on this is no worker but a client that asks.
+void Hub::forget_worker(Peer& peer) {
+  if (!peer.forgotten()) machine_.on_closed(peer.id(), CloseReason::status_client, aio::now());
+  peer.forget();
+}
+
+// The hub watches that the client reads.
 void Hub::answer_status(Peer& peer, protocol::StatusKind kind) {
   if (answers_.contains(peer.id())) return;
-  const auto now = aio::now();
-  if (!peer.forgotten()) machine_.on_closed(peer.id(), CloseReason::status_client, now);
-  peer.forget();
-  answers_.emplace(peer.id(),
-                   std::make_unique<StatusAnswer>(StatusAnswer{StatusReport(status_source(), kind), now.time}));
+  forget_worker(peer);
+  answers_.emplace(
+      peer.id(), std::make_unique<StatusAnswer>(StatusAnswer{StatusReport(status_source(), kind), aio::steady_now()}));
   peer.on_room = [this, id = peer.id()] { boost::asio::post(io_, [this, id] { send_answer(id); }); };
   send_answer(peer.id());
   wake();
@@ -421,8 +425,7 @@ void Hub::answer_http(Peer& peer, std::string_view path) {
   peer.outbound().say(head);
   peer.outbound().pump();
   if (kind) return answer_status(peer, *kind);
-  if (!peer.forgotten()) machine_.on_closed(peer.id(), CloseReason::status_client, aio::now());
-  peer.forget();
+  forget_worker(peer);
   peer.finish_status();
 }
 

@@ -121,6 +121,7 @@ class Hub final : public PeerOwner {
   void end_late_handshakes(Time now);
   void send_answer(ConnId conn);
   void end_stuck_answers(Time now);
+  void forget_worker(Peer& peer);
   void check_shut_down();
 
   boost::asio::io_context& io_;

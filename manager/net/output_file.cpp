@@ -15,8 +15,6 @@
 namespace taskmill::manager {
 namespace {
 
-ErrorCode code_of(int error) { return {error, boost::system::system_category()}; }
-
 // Unique within the process by counter, between processes by pid; O_EXCL settles the rest.
 std::string temporary_name(std::string_view final_name) {
   static std::atomic<std::uint64_t> counter{0};

@@ -16,8 +16,6 @@ namespace {
 constexpr std::size_t max_depth = 128;         // open descriptors while walking
 constexpr std::size_t max_entries = 1U << 22;  // names of one directory kept in memory
 
-ErrorCode code_of(int error) { return {error, boost::system::system_category()}; }
-
 ErrorCode read_names(int directory, std::vector<std::string>& names) {
   const int copy = ::openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (copy < 0) return errno_code();

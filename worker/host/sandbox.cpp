@@ -25,9 +25,6 @@ struct DirCloser {
   void operator()(DIR* dir) const { ::closedir(dir); }
 };
 
-ErrorCode code_of(int error) { return {error, boost::system::system_category()}; }
-bool is_dots(const char* name) { return name[0] == '.' && (name[1] == 0 || (name[1] == '.' && name[2] == 0)); }
-
 // Stages one object; keeps what it needs to know on the way down a tree.
 class Stager {
  public:
@@ -60,7 +57,7 @@ class Stager {
     if (source < 0) return errno_code();
     const std::unique_ptr<DIR, DirCloser> dir(::fdopendir(source));
     while (const dirent* entry = ::readdir(dir.get())) {
-      if (is_dots(entry->d_name)) continue;
+      if (os::is_dots(entry->d_name)) continue;
       const std::string member = entry->d_name;
       if (const auto error = any(source, member, target.get(), member, path + "/" + member)) return error;
     }
@@ -159,7 +156,7 @@ bool holds_nothing(int fd, bool temp) {
     for (ssize_t offset = 0; offset < got;) {
       const auto* entry = reinterpret_cast<const dirent64*>(buffer.data() + offset);
       offset += entry->d_reclen;
-      if (is_dots(entry->d_name)) continue;
+      if (os::is_dots(entry->d_name)) continue;
       if (!temp || std::strcmp(entry->d_name, ".tmp") != 0) return false;
       seen_temp = true;
     }
@@ -173,7 +170,7 @@ void clear(int fd, bool keep_temp, const std::atomic<bool>& stop) {
   const std::unique_ptr<DIR, DirCloser> dir(::fdopendir(copy));
   std::vector<std::string> entries;
   while (const dirent* entry = ::readdir(dir.get())) {
-    if (!is_dots(entry->d_name)) entries.emplace_back(entry->d_name);
+    if (!os::is_dots(entry->d_name)) entries.emplace_back(entry->d_name);
   }
   for (const auto& entry : entries) {
     if (stop.load(std::memory_order_relaxed)) return;

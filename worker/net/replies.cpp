@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "common/os/file.hpp"
+#include "common/os/tree.hpp"
 #include "protocol/format.hpp"
 
 namespace taskmill::worker {
@@ -15,8 +16,6 @@ namespace {
 constexpr std::uint64_t small_file = 64U << 10;
 constexpr std::size_t deepest = 256;
 constexpr int entries_per_turn = 512;
-
-bool is_dots(const char* name) { return name[0] == '.' && (name[1] == 0 || (name[1] == '.' && name[2] == 0)); }
 
 }  // namespace
 
@@ -96,7 +95,7 @@ bool Replies::step() {
       walk_.pop_back();
       continue;
     }
-    if (is_dots(entry->d_name)) continue;
+    if (os::is_dots(entry->d_name)) continue;
     const std::string leaf = entry->d_name;
     visit(::dirfd(level.dir.get()), leaf, level.path + "/" + leaf, true);
     return true;

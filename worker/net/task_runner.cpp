@@ -151,6 +151,12 @@ void TaskRunner::fail_start(Run& run, const ErrorCode& error, const std::string&
   });
 }
 
+void TaskRunner::fail_spawn(Run& run, const ErrorCode& error) {
+  run.output = context_.captures.finish(std::move(run.capture), false);
+  context_.captures.discard(run.output);
+  fail_start(run, error, "cannot start a process: " + error.message());
+}
+
 void TaskRunner::launch(Run& run) {
   const TaskKey key = run.key;
   const TaskSlot& task = *context_.machine.slot(key);
@@ -160,11 +166,7 @@ void TaskRunner::launch(Run& run) {
   run.capture = std::move(*capture);
   const Now now = aio::now();  // the time of a task includes its start
   auto started = spawn(run, task);
-  if (!started) {
-    run.output = context_.captures.finish(std::move(run.capture), false);
-    context_.captures.discard(run.output);
-    return fail_start(run, started.error(), "cannot start a process: " + started.error().message());
-  }
+  if (!started) return fail_spawn(run, started.error());
   run.process = true;
   last_failure_.clear();
   run.wait = std::make_unique<Wait>(context_.io, started->pidfd.release());
@@ -267,10 +269,7 @@ bool TaskRunner::was_executed(Run& run) {
   if (error == 0 || run.discarded) return true;
   if (probe_ != nullptr) probe_->finish(run.key, run.reaped.usage, aio::steady_now());
   watches_.remove(run.key);
-  run.output = context_.captures.finish(std::move(run.capture), false);
-  context_.captures.discard(run.output);
-  const ErrorCode code(error, boost::system::system_category());
-  fail_start(run, code, "cannot start a process: " + code.message());
+  fail_spawn(run, code_of(error));
   return false;
 }
 
@@ -348,12 +347,14 @@ void TaskRunner::remove(Run& run) {
   // Most sandboxes are as they were in the end, and serve the next task.
   const bool pristine = !run.in_trash && !run.had_orphans && is_pristine(context_.space.top(), run.sandbox);
   to_trash(run);
-  if (run.in_trash && pristine) {
-    context_.disposal.keep(run.sandbox);
-  } else if (run.in_trash && !run.had_orphans) {
-    context_.disposal.recycle(run.sandbox);
-  } else if (run.in_trash) {
-    context_.disposal.add(run.sandbox);
+  if (run.in_trash) {
+    if (run.had_orphans) {
+      context_.disposal.add(run.sandbox);
+    } else if (pristine) {
+      context_.disposal.keep(run.sandbox);
+    } else {
+      context_.disposal.recycle(run.sandbox);
+    }
   }
   erase(run.key);
 }
@@ -369,7 +370,7 @@ Captured* TaskRunner::output_of(TaskKey key) {
 
 Result<os::UniqueFd> TaskRunner::open_in_sandbox(TaskKey key, const std::string& path) {
   const auto at = runs_.find(key);
-  if (at == runs_.end() || at->second->in_trash) return ErrorCode(ENOENT, boost::system::system_category());
+  if (at == runs_.end() || at->second->in_trash) return code_of(ENOENT);
   const os::UniqueFd sandbox(
       ::openat(context_.space.top(), at->second->sandbox.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!sandbox) return errno_code();

@@ -78,6 +78,7 @@ class TaskRunner {
   void on_orphan_end(pid_t pid, ProcessTable::Owner owner);
   void finish(Run& run);
   bool was_executed(Run& run);
+  void fail_spawn(Run& run, const ErrorCode& error);
   void fail_start(Run& run, const ErrorCode& error, const std::string& why);
   void remove(Run& run);
   void to_trash(Run& run);
