@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <map>
@@ -172,30 +173,107 @@ WireLimit wire_limit(int workers, int cores, double seconds) {
   return limit;
 }
 
-double sendfile_limit(const std::string& file, std::uint64_t bytes) {
-  int port = 0;
-  auto listener = listen_on_loopback(port);
-  std::thread sender([&] {
-    os::UniqueFd peer(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
-    os::UniqueFd source(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
-    off_t at = 0;
-    while (static_cast<std::uint64_t>(at) < bytes && ::sendfile(peer.get(), source.get(), &at, 1U << 20) > 0) {
-    }
-  });
-  os::UniqueFd receiver(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+namespace {
+
+os::UniqueFd connect_to_loopback(int port) {
+  os::UniqueFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   address.sin_port = htons(static_cast<std::uint16_t>(port));
-  if (::connect(receiver.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
-    fail("cannot connect");
+  if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) fail("cannot connect");
+  return fd;
+}
+
+void send_zeros(int socket, std::uint64_t total) {
+  const std::vector<char> zeros(256U << 10, '\0');
+  while (total > 0) {
+    const auto sent = ::send(socket, zeros.data(), std::min<std::uint64_t>(total, zeros.size()), MSG_NOSIGNAL);
+    if (sent <= 0) return;
+    total -= static_cast<std::uint64_t>(sent);
+  }
+}
+
+/// One body into a file; false when the stream ended.
+bool splice_body(int socket, const int (&pipe)[2], int file, std::uint64_t bytes) {
+  while (bytes > 0) {
+    const auto got =
+        ::splice(socket, nullptr, pipe[1], nullptr, std::min<std::uint64_t>(bytes, 1U << 20), SPLICE_F_MOVE);
+    if (got <= 0) return false;
+    bytes -= static_cast<std::uint64_t>(got);
+    for (ssize_t left = got; left > 0;) {
+      const auto moved = ::splice(pipe[0], nullptr, file, nullptr, static_cast<std::size_t>(left), SPLICE_F_MOVE);
+      if (moved <= 0) return false;
+      left -= moved;
+    }
+  }
+  return true;
+}
+
+bool copy_body(int socket, std::vector<char>& buffer, int file, std::uint64_t bytes) {
+  while (bytes > 0) {
+    const auto got = ::recv(socket, buffer.data(), std::min<std::uint64_t>(bytes, buffer.size()), 0);
+    if (got <= 0 || ::write(file, buffer.data(), static_cast<std::size_t>(got)) != got) return false;
+    bytes -= static_cast<std::uint64_t>(got);
+  }
+  return true;
+}
+
+double store_once(const std::string& directory, std::uint64_t count, std::uint64_t bytes, bool by_splice) {
+  int port = 0;
+  auto listener = listen_on_loopback(port);
+  std::thread sender([&] {
+    const os::UniqueFd peer(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    send_zeros(peer.get(), count * bytes);
+  });
+  const auto socket = connect_to_loopback(port);
+  int pipe[2] = {-1, -1};
+  if (::pipe2(pipe, O_CLOEXEC) != 0) fail("cannot make a pipe");
+  ::fcntl(pipe[1], F_SETPIPE_SZ, 1 << 20);
+  std::vector<char> buffer(256U << 10);
   const double start = now_s();
-  std::uint64_t total = 0;
-  for (ssize_t got = 0; (got = ::recv(receiver.get(), nullptr, 4U << 20, MSG_TRUNC)) > 0;)
-    total += static_cast<std::uint64_t>(got);
+  bool ok = true;
+  for (std::uint64_t i = 0; i < count && ok; ++i) {
+    const auto path = directory + "/" + std::to_string(i);
+    const os::UniqueFd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
+    ok = file && (by_splice ? splice_body(socket.get(), pipe, file.get(), bytes)
+                            : copy_body(socket.get(), buffer, file.get(), bytes));
+  }
+  const double elapsed = now_s() - start;
+  ::close(pipe[0]);
+  ::close(pipe[1]);
+  ::shutdown(socket.get(), SHUT_RDWR);
+  sender.join();
+  for (std::uint64_t i = 0; i < count; ++i) ::unlink((directory + "/" + std::to_string(i)).c_str());
+  if (!ok) fail("cannot store files in " + directory);
+  return elapsed;
+}
+
+}  // namespace
+
+double sendfile_limit(const std::string& directory, std::uint64_t count, std::uint64_t bytes) {
+  int port = 0;
+  auto listener = listen_on_loopback(port);
+  std::thread sender([&] {
+    const os::UniqueFd peer(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    for (std::uint64_t i = 0; i < count; ++i) {
+      const os::UniqueFd source(::open((directory + "/" + std::to_string(i)).c_str(), O_RDONLY | O_CLOEXEC));
+      off_t at = 0;
+      while (static_cast<std::uint64_t>(at) < bytes && ::sendfile(peer.get(), source.get(), &at, 1U << 20) > 0) {
+      }
+    }
+  });
+  const auto receiver = connect_to_loopback(port);
+  const double start = now_s();
+  while (::recv(receiver.get(), nullptr, 4U << 20, MSG_TRUNC) > 0) {
+  }
   const double elapsed = now_s() - start;
   sender.join();
-  return static_cast<double>(total) / elapsed / 1e6;
+  return elapsed;
+}
+
+double store_limit(const std::string& directory, std::uint64_t count, std::uint64_t bytes) {
+  return std::min(store_once(directory, count, bytes, true), store_once(directory, count, bytes, false));
 }
 
 }  // namespace taskmill::bench

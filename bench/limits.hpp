@@ -20,7 +20,12 @@ struct WireLimit {
 /// The least a manager of the text protocol can do, against the same simulated workers.
 WireLimit wire_limit(int workers, int cores, double seconds);
 
-/// MB/s (10^6) of sendfile from `file` to a loopback receiver that drops everything.
-double sendfile_limit(const std::string& file, std::uint64_t bytes);
+/// `count` files DIRECTORY/0 … of `bytes` each, one after the other by sendfile to a loopback receiver that drops
+/// everything. Seconds.
+double sendfile_limit(const std::string& directory, std::uint64_t count, std::uint64_t bytes);
+
+/// `count` bodies of `bytes` zeros from loopback into files DIRECTORY/0 … of this machine, by splice or by read and
+/// write, whichever is faster. Seconds.
+double store_limit(const std::string& directory, std::uint64_t count, std::uint64_t bytes);
 
 }  // namespace taskmill::bench

@@ -14,6 +14,7 @@
 
 #include "bench/process.hpp"
 #include "common/base/text.hpp"
+#include "protocol/auth_machine.hpp"
 
 namespace taskmill::bench {
 
@@ -38,6 +39,25 @@ struct SimWorkers::Peer {
   std::deque<Segment> out;
   bool waits_for_room = false;
   bool deaf = false;
+  aio::SslPtr tls;
+  bool secured = true;
+  std::unique_ptr<protocol::AuthMachine> auth;
+
+  // Both as recv() and send() of a socket that does not block.
+  ssize_t take(char* data, std::size_t room) const {
+    if (!tls) return ::recv(fd.get(), data, room, 0);
+    return of_tls(::SSL_read(tls.get(), data, static_cast<int>(room)));
+  }
+  ssize_t give(const char* data, std::size_t length) const {
+    if (!tls) return ::send(fd.get(), data, length, MSG_NOSIGNAL | MSG_DONTWAIT);
+    return of_tls(::SSL_write(tls.get(), data, static_cast<int>(std::min<std::size_t>(length, 1U << 30))));
+  }
+  ssize_t of_tls(int result) const {
+    if (result > 0) return result;
+    const int why = ::SSL_get_error(tls.get(), result);
+    errno = why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE ? EAGAIN : EPROTO;
+    return why == SSL_ERROR_ZERO_RETURN ? 0 : -1;
+  }
 
   void say(std::string_view text) {
     if (out.empty() || out.back().zeros > 0) out.emplace_back();
@@ -52,7 +72,15 @@ struct SimWorkers::Held {
 };
 
 SimWorkers::SimWorkers(SimWorkersConfig config)
-    : config_(config), epoll_(::epoll_create1(EPOLL_CLOEXEC)), buffer_(256U << 10), zeros_(256U << 10, '\0') {}
+    : config_(std::move(config)),
+      epoll_(::epoll_create1(EPOLL_CLOEXEC)),
+      buffer_(256U << 10),
+      zeros_(256U << 10, '\0') {
+  if (!config_.tls) return;
+  auto context = aio::make_client_context({});
+  if (!context.has_value()) fail(context.error().text);
+  tls_ = std::move(*context);
+}
 
 SimWorkers::~SimWorkers() = default;
 
@@ -65,7 +93,15 @@ std::string registration(const SimWorkersConfig& config, int id) {
          " Linux x86_64 8.0.0\ninfo worker-id worker-" + std::to_string(id) +
          "\nalive\nresource workers 1 1 1\nresource disk " + large + ' ' + large + ' ' + large + "\nresource memory " +
          large + ' ' + large + ' ' + large + "\nresource gpus 0 0 0\nresource cores " + cores + ' ' + cores + ' ' +
-         cores + "\nresource tag 0\ninfo end_of_resource_update 0\ninfo tasks_running 0\ninfo worker-end-time 0\n";
+         cores + "\nresource tag 0\n" + (config.feature.empty() ? "" : "feature " + config.feature + "\n") +
+         "info end_of_resource_update 0\ninfo tasks_running 0\ninfo worker-end-time 0\n";
+}
+
+/// 63 letters that differ from worker to worker.
+std::string challenge_of(int id) {
+  std::string letters(63, 'a');
+  for (std::size_t i = 0; id > 0; id /= 26, ++i) letters[i] = static_cast<char>('a' + id % 26);
+  return letters;
 }
 
 std::uint64_t number(std::string_view& rest) {
@@ -79,6 +115,7 @@ void SimWorkers::connect() {
   address.sin_family = AF_INET;
   address.sin_port = htons(static_cast<std::uint16_t>(config_.port));
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  connect_at_ = now_s();
   for (int id = 0; id < config_.workers; ++id) {
     auto peer = std::make_unique<Peer>();
     peer->id = id;
@@ -88,7 +125,21 @@ void SimWorkers::connect() {
     ::setsockopt(peer->fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     const int status = ::connect(peer->fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
     if (status != 0 && errno != EINPROGRESS) fail(std::string("connect: ") + std::strerror(errno));
-    peer->say(registration(config_, id));
+    if (config_.password.empty()) {
+      peer->say(registration(config_, id));
+    } else {
+      peer->auth =
+          std::make_unique<protocol::AuthMachine>(protocol::AuthRole::connecting, config_.password, challenge_of(id));
+      std::string line;
+      peer->auth->start(line);
+      peer->say(line);
+    }
+    if (tls_) {
+      peer->tls = aio::make_client_ssl(*tls_, "127.0.0.1", {});
+      peer->secured = false;
+      ::SSL_set_mode(peer->tls.get(), SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+      ::SSL_set_fd(peer->tls.get(), peer->fd.get());
+    }
     peer->waits_for_room = true;
     epoll_event event{.events = EPOLLIN | EPOLLOUT, .data = {.ptr = peer.get()}};
     ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, peer->fd.get(), &event);
@@ -109,8 +160,28 @@ void SimWorkers::run(double seconds, const std::function<bool()>& done) {
   }
 }
 
+bool SimWorkers::secure(Peer& peer) {
+  const int result = ::SSL_do_handshake(peer.tls.get());
+  peer.secured = result == 1;
+  if (peer.secured) {
+    send(peer);
+    return peer.fd.get() >= 0;
+  }
+  const int why = ::SSL_get_error(peer.tls.get(), result);
+  if (why != SSL_ERROR_WANT_READ && why != SSL_ERROR_WANT_WRITE) {
+    drop(peer);
+    return false;
+  }
+  const bool write = why == SSL_ERROR_WANT_WRITE;
+  peer.waits_for_room = true;
+  epoll_event event{.events = write ? std::uint32_t{EPOLLOUT} : std::uint32_t{EPOLLIN}, .data = {.ptr = &peer}};
+  ::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, peer.fd.get(), &event);
+  return false;
+}
+
 void SimWorkers::handle(Peer& peer, std::uint32_t events) {
   if (!peer.fd) return;
+  if (!peer.secured && !secure(peer)) return;
   if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) receive(peer);
   if (peer.fd && (events & EPOLLOUT) != 0) send(peer);
 }
@@ -122,10 +193,9 @@ void SimWorkers::drop(Peer& peer) {
 
 void SimWorkers::receive(Peer& peer) {
   for (int round = 0; round < 16 && !peer.deaf; ++round) {
-    const bool body = peer.skip > 0;
+    const bool body = peer.skip > 0 && !peer.tls;
     const std::size_t room = body ? std::min<std::uint64_t>(peer.skip, 4U << 20) : buffer_.size();
-    const auto got =
-        body ? ::recv(peer.fd.get(), nullptr, room, MSG_TRUNC) : ::recv(peer.fd.get(), buffer_.data(), room, 0);
+    const auto got = body ? ::recv(peer.fd.get(), nullptr, room, MSG_TRUNC) : peer.take(buffer_.data(), room);
     if (got < 0 && (errno == EAGAIN || errno == EINTR)) break;
     if (got <= 0) return drop(peer);
     bytes_in_ += static_cast<std::uint64_t>(got);
@@ -136,7 +206,7 @@ void SimWorkers::receive(Peer& peer) {
     peer.in.append(buffer_.data(), static_cast<std::size_t>(got));
     consume(peer);
     if (!peer.fd) return;
-    if (static_cast<std::size_t>(got) < room) break;
+    if (static_cast<std::size_t>(got) < room && !peer.tls) break;
   }
   answer(peer);
 }
@@ -176,6 +246,7 @@ void SimWorkers::consume(Peer& peer) {
 }
 
 bool SimWorkers::line(Peer& peer, std::string_view text) {
+  if (peer.auth) return greet(peer, text);
   const auto verb = next_token(text);
   if (peer.in_task) return task_line(peer, verb, text);
   if (verb == "task") {
@@ -205,6 +276,17 @@ bool SimWorkers::line(Peer& peer, std::string_view text) {
   return true;
 }
 
+bool SimWorkers::greet(Peer& peer, std::string_view text) {
+  std::string reply;
+  const auto state = peer.auth->on_line(text, reply);
+  if (!reply.empty()) peer.say(reply);
+  if (state == protocol::AuthState::failed) return false;
+  if (state == protocol::AuthState::running) return true;
+  peer.auth.reset();
+  peer.say(registration(config_, peer.id));
+  return true;
+}
+
 bool SimWorkers::task_line(Peer& peer, std::string_view verb, std::string_view rest) {
   if (verb == "cmd" || verb == "env" || verb == "coprocess") {
     peer.skip = number(rest);
@@ -217,20 +299,37 @@ bool SimWorkers::task_line(Peer& peer, std::string_view verb, std::string_view r
 }
 
 void SimWorkers::finish_task(Peer& peer) {
+  const double now = now_s();
+  arrivals_.push_back(now);
   if (received_++ == 0) {
-    first_task_ = now_s();
+    first_task_ = now;
     if (on_first_task) on_first_task();
   }
   if (!peer.served) {
     peer.served = true;
     ++served_;
   }
-  if (peer.announced_at > 0) turnarounds_.push_back(now_s() - std::exchange(peer.announced_at, 0));
+  if (peer.announced_at > 0) turnarounds_.push_back(now - std::exchange(peer.announced_at, 0));
   if (!config_.finish_tasks) return;
   peer.finished.push_back(peer.task);
+  if (received_ < config_.hold_until) return;
+  if (received_ == config_.hold_until) return release_all();
+  announce(peer);
+}
+
+void SimWorkers::announce(Peer& peer) {
   if (std::exchange(peer.announced, true)) return;
   peer.announced_at = now_s();
   peer.say("available_results\n");
+}
+
+void SimWorkers::release_all() {
+  released_at_ = now_s();
+  for (const auto& peer : peers_) {
+    if (!peer->fd || peer->finished.empty()) continue;
+    announce(*peer);
+    send(*peer);
+  }
 }
 
 void SimWorkers::answer_results(Peer& peer) {
@@ -251,6 +350,7 @@ void SimWorkers::answer_get(Peer& peer, std::string_view name) {
 }
 
 void SimWorkers::send(Peer& peer) {
+  if (!peer.secured) return;
   bool blocked = false;
   while (!peer.out.empty() && !blocked) {
     auto& front = peer.out.front();
@@ -262,7 +362,7 @@ void SimWorkers::send(Peer& peer) {
       peer.out.pop_front();
       continue;
     }
-    const auto sent = ::send(peer.fd.get(), data, length, MSG_NOSIGNAL | MSG_DONTWAIT);
+    const auto sent = peer.give(data, length);
     if (sent < 0 && errno != EAGAIN && errno != EINTR) return drop(peer);
     blocked = sent < 0;
     if (blocked) break;

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "common/aio/tls.hpp"
 #include "common/os/fd.hpp"
 
 namespace taskmill::bench {
@@ -26,6 +27,10 @@ struct SimWorkersConfig {
   double round_trip_s = 0;         ///< every answer is held back this long
   std::uint64_t deaf_above = 0;    ///< a worker that is sent a longer input stops reading for ever; 0: none
   std::uint64_t stop_after = 0;    ///< tasks; 0: until the time is over
+  std::uint64_t hold_until = 0;    ///< nobody finishes before that many tasks have arrived, then all do at once
+  std::string feature{};           ///< announced by every worker
+  std::string password{};          ///< not empty: the exchange of passwords comes first
+  bool tls = false;
 };
 
 class SimWorkers {
@@ -54,15 +59,25 @@ class SimWorkers {
   /// Seconds between the announcement of a result and the next task on the same worker.
   [[nodiscard]] const std::vector<double>& turnarounds() const { return turnarounds_; }
   [[nodiscard]] int deaf() const { return deaf_; }
+  /// When each task arrived.
+  [[nodiscard]] const std::vector<double>& arrivals() const { return arrivals_; }
+  /// When the tasks held back by hold_until were finished; 0 before.
+  [[nodiscard]] double released_s() const { return released_at_; }
+  /// When everybody started connecting.
+  [[nodiscard]] double connect_s() const { return connect_at_; }
 
  private:
   struct Peer;
   void handle(Peer& peer, std::uint32_t events);
+  bool secure(Peer& peer);  ///< false: the TLS handshake needs more, or failed
   void receive(Peer& peer);
   void consume(Peer& peer);
   bool line(Peer& peer, std::string_view text);
   bool task_line(Peer& peer, std::string_view verb, std::string_view rest);
+  bool greet(Peer& peer, std::string_view text);
   void finish_task(Peer& peer);
+  void announce(Peer& peer);
+  void release_all();
   void answer_results(Peer& peer);
   void answer_get(Peer& peer, std::string_view name);
   void answer(Peer& peer);
@@ -79,8 +94,9 @@ class SimWorkers {
   std::string zeros_;
   std::uint64_t received_ = 0, done_ = 0, bytes_in_ = 0, bytes_out_ = 0;
   int served_ = 0, connected_ = 0, deaf_ = 0;
-  double first_task_ = 0, last_done_ = 0;
-  std::vector<double> turnarounds_;
+  double first_task_ = 0, last_done_ = 0, connect_at_ = 0, released_at_ = 0;
+  aio::SslContextPtr tls_;
+  std::vector<double> turnarounds_, arrivals_;
 };
 
 }  // namespace taskmill::bench

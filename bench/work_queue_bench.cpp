@@ -8,9 +8,12 @@
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
+#include <fstream>
 #include <string_view>
+#include <utility>
 
 #include "bench/cases.hpp"
+#include "bench/limits.hpp"
 
 namespace {
 
@@ -22,31 +25,39 @@ constexpr const char* usage =
 Measures our manager and worker, Debian's, and the limits of the machine in the same run.
 
   manager       our manager against simulated workers of no cost, over real sockets
-  connect       many workers connect at the same instant
-  queue-depth   CPU per task and memory with 1,000 to 1,000,000 tasks queued
-  disturbance   tasks that fit nowhere, a worker that stops reading, 40 ms of round-trip time
-  worker        our worker under a driver of no cost: `true`, small inputs, outputs, round trip
+  connect       many workers connect at the same instant; memory of idle ones
+  queue         many queued, finished, or misfitting tasks; memory, submit, a long task list
+  latency       first dispatch on an idle manager, round trip of one task
+  disturbance   a worker that stops reading, 1,000 results of 1 MB at once
+  distance      workers 40 ms away
+  worker        our worker under a driver of no cost: `true`, small inputs, outputs
   both          real manager and real worker
   transfer      large and many files to and from simulated workers
-  limits        only the limits: spawning, the wire, sendfile
-  all           everything above, about ten minutes
-  compare       everything above with one more build of the old programs: --against PREFIX, where
+  simulation    10,000 workers and 1,000,000 tasks under a virtual clock
+  all           everything above, then one line per target (about eight minutes)
+  compare       the same with one more build of the old programs: --against PREFIX, where
                 PREFIX/bin/work_queue_worker, PREFIX/lib/libwork_queue.a and PREFIX/include/cctools are
+  curves        how it grows, as SVG files in the directory --svg DIR (default docs/growth)
+  limits        only what the machine can do: spawning and the wire
 
-  --quick             smaller crowds and files, one second per measurement
-  --seconds S         length of one measurement (default 3)
-  --against PREFIX    see compare
+  --quick             smaller crowds and files, one short measurement each (about two minutes)
+  --seconds S         length of one measurement (default 1)
+  --repeat N          measurements of ours and of the limits, of which the median counts (default 3)
+  --against PREFIX    see compare; works with every command
   --only NAME         only this stack: taskmill, debian-9.9, or the last part of PREFIX
   --bin DIR           where our programs are (default: beside this one)
   --json FILE         the rows once more, one JSON object per line
+  --write FILE        replace the table of targets in FILE (docs/performance.md)
+  --svg DIR           see curves
 
 CPU/task is the time of the program under test, p50 and p99 are of one task at a worker slot, ratio is the rate
 relative to the first row of its case. Nothing here is asserted by tests: figures vary between machines, ratios less.
 )";
 
 struct Options {
-  std::string command, against, only, bin, json;
+  std::string command, against, only, bin, json, page, svg;
   double seconds = 0;
+  int repeat = 0;
   bool quick = false;
 };
 
@@ -65,6 +76,12 @@ Options parse(int argc, char** argv) {
       options.quick = true;
     else if (word == "--seconds")
       options.seconds = std::atof(value().c_str());
+    else if (word == "--repeat")
+      options.repeat = std::atoi(value().c_str());
+    else if (word == "--write")
+      options.page = value();
+    else if (word == "--svg")
+      options.svg = value();
     else if (word == "--against")
       options.against = value();
     else if (word == "--only")
@@ -97,32 +114,60 @@ void raise_descriptor_limit() {
 }
 
 void print_limits(Context& context) {
-  Context only_limits;
-  only_limits.seconds = context.seconds;
-  only_limits.quick = context.quick;
-  manager_cases(only_limits);
-  both_cases(only_limits);
-  transfer_cases(only_limits);
+  for (const auto& [workers, cores] : {std::pair{1, 16}, {10, 1}, {1000, 1}}) {
+    const auto limit = wire_limit(workers, cores, context.seconds);
+    context.table.add(
+        {.what = "a minimal manager of the wire, " + std::to_string(workers) + " × " + std::to_string(cores),
+         .who = "limit",
+         .rate = limit.per_second,
+         .cpu_us = limit.cpu_us});
+  }
+  for (const int at_once : {1, 4, 16}) {
+    const auto limit = spawn_limit(at_once, context.seconds);
+    context.table.add({.what = "posix_spawn of /bin/true, " + std::to_string(at_once) + " at a time",
+                       .who = "limit",
+                       .rate = limit.per_second,
+                       .p50_ms = limit.p50_s * 1e3,
+                       .p99_ms = limit.p99_s * 1e3});
+  }
 }
 
-void describe_machine() {
-  char host[256] = {};
-  ::gethostname(host, sizeof host - 1);
+std::string processor() {
+  std::ifstream info("/proc/cpuinfo");
+  for (std::string line; std::getline(info, line);) {
+    if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
+  }
+  return "unknown processor";
+}
+
+/// "2026-05-01 12:00, AMD EPYC, 2 cores, load 0.31": what the figures below were measured on.
+std::string describe_machine() {
   const auto stamp = std::time(nullptr);
   char date[32] = {};
   std::strftime(date, sizeof date, "%Y-%m-%d %H:%M", std::localtime(&stamp));
-  std::printf("%s, %s, %ld cores\n", date, host, ::sysconf(_SC_NPROCESSORS_ONLN));
+  double load = 0;
+  ::getloadavg(&load, 1);
+  char text[256];
+  std::snprintf(text, sizeof text, "%s, %s, %ld cores, load average %.1f at the start", date, processor().c_str(),
+                ::sysconf(_SC_NPROCESSORS_ONLN), load);
+  return text;
 }
 
-bool run_command(const std::string& command, Context& context) {
+bool run_command(const Options& options, Context& context) {
+  const auto& command = options.command;
+  if (command == "curves") {
+    curve_cases(context, options.svg.empty() ? "docs/growth" : options.svg);
+    return true;
+  }
   struct Entry {
     std::string_view name;
     void (*run)(Context&);
   };
-  static constexpr Entry entries[] = {{"manager", manager_cases},         {"connect", connect_cases},
-                                      {"queue-depth", queue_depth_cases}, {"disturbance", disturbance_cases},
-                                      {"worker", worker_cases},           {"both", both_cases},
-                                      {"transfer", transfer_cases}};
+  static constexpr Entry entries[] = {{"manager", manager_cases},   {"connect", connect_cases},
+                                      {"queue", queue_cases},       {"latency", latency_cases},
+                                      {"worker", worker_cases},     {"both", both_cases},
+                                      {"transfer", transfer_cases}, {"disturbance", disturbance_cases},
+                                      {"distance", distance_cases}, {"simulation", simulation_cases}};
   const bool all = command == "all" || command == "compare";
   bool known = all;
   if (command == "limits") {
@@ -137,6 +182,13 @@ bool run_command(const std::string& command, Context& context) {
   return known;
 }
 
+/// What was typed, without the directories of programs and files.
+std::string command_line(int argc, char** argv) {
+  std::string text = "work_queue_bench";
+  for (int i = 1; i < argc; ++i) text += std::string(" ") + argv[i];
+  return text;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -149,20 +201,29 @@ int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);
   raise_descriptor_limit();
   clean_up_on_exit();
-  const auto bin = options.bin.empty() ? own_directory() : options.bin;
-  Scratch scratch;
+  const Scratch scratch;
   Context context;
+  context.bin = options.bin.empty() ? own_directory() : options.bin;
   context.quick = options.quick;
-  context.seconds = options.seconds > 0 ? options.seconds : options.quick ? 1 : 3;
-  context.stacks = {our_stack(bin), debian_stack(bin)};
+  context.seconds = options.seconds > 0 ? options.seconds : options.quick ? 0.5 : 1;
+  context.repeat = options.repeat > 0 ? options.repeat : options.quick ? 1 : 3;
+  context.stacks = {our_stack(context.bin), debian_stack(context.bin)};
   if (!options.against.empty()) context.stacks.push_back(foreign_stack(options.against, scratch));
   if (!options.only.empty())
     std::erase_if(context.stacks, [&](const Stack& stack) { return stack.label() != options.only; });
-  describe_machine();
-  if (!run_command(options.command, context)) {
+  const auto machine = describe_machine();
+  std::printf("%s\n", machine.c_str());
+  const double start = now_s();
+  if (!run_command(options, context)) {
     std::fputs(usage, stderr);
     fail("unknown command " + options.command);
   }
+  if (!context.scores.empty()) std::printf("\n%s", context.scores.markdown().c_str());
+  std::printf("\n%.0f s\n", now_s() - start);
   if (!options.json.empty()) context.table.write_json(options.json);
+  if (options.page.empty()) return 0;
+  const auto heading = "`" + command_line(argc, argv) + "`, " + machine + ". Medians of " +
+                       std::to_string(context.repeat) + " measurements of ours and of the limits.";
+  if (const auto problem = context.scores.write(options.page, heading); !problem.empty()) fail("--write " + problem);
   return 0;
 }

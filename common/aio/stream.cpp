@@ -21,6 +21,37 @@ std::array<char, copy_buffer_size>& copy_buffer() {
   return buffer;
 }
 
+// One pipe per thread for splicing from sockets into files: every call leaves it empty. A pipe of its own for each
+// connection would cost two descriptors and a megabyte of the user's pipe allowance each.
+class SplicePipe {
+ public:
+  SplicePipe() = default;
+  SplicePipe(const SplicePipe&) = delete;
+  SplicePipe& operator=(const SplicePipe&) = delete;
+  ~SplicePipe() { close(); }
+  [[nodiscard]] bool open() {
+    if (ends_[0] >= 0) return true;
+    if (::pipe2(ends_, O_CLOEXEC | O_NONBLOCK) != 0) return false;
+    ::fcntl(ends_[1], F_SETPIPE_SZ, 1 << 20);
+    return true;
+  }
+  [[nodiscard]] int in() const { return ends_[1]; }
+  [[nodiscard]] int out() const { return ends_[0]; }
+  void close() {
+    for (int& end : ends_) {
+      if (end >= 0) ::close(std::exchange(end, -1));
+    }
+  }
+
+ private:
+  int ends_[2] = {-1, -1};
+};
+
+SplicePipe& splice_pipe() {
+  static thread_local SplicePipe pipe;
+  return pipe;
+}
+
 std::string openssl_error_text() {
   const auto code = ERR_get_error();
   if (code == 0) return "unexpected end of the TLS stream";
@@ -51,12 +82,7 @@ Stream::Stream(boost::asio::ip::tcp::socket socket) : socket_(std::move(socket))
   socket_.set_option(boost::asio::ip::tcp::no_delay(true), ignored);
 }
 
-Stream::~Stream() {
-  close();
-  for (const int fd : pipe_) {
-    if (fd >= 0) ::close(fd);
-  }
-}
+Stream::~Stream() { close(); }
 
 void Stream::start_tls(SslPtr ssl) {
   ssl_ = std::move(ssl);
@@ -190,35 +216,26 @@ Io Stream::receive_file(int file, std::size_t length, bool& file_error) {
     }
     return io;
   }
-  if (pipe_[0] < 0) {
-    if (::pipe2(pipe_, O_CLOEXEC | O_NONBLOCK) != 0) {
-      Io io;
-      io.error = errno_code();
-      return io;
-    }
-    ::fcntl(pipe_[1], F_SETPIPE_SZ, 1 << 20);
+  SplicePipe& pipe = splice_pipe();
+  if (!pipe.open()) {
+    Io io;
+    io.error = errno_code();
+    return io;
   }
   const ssize_t n =
-      ::splice(socket_.native_handle(), nullptr, pipe_[1], nullptr, length, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+      ::splice(socket_.native_handle(), nullptr, pipe.in(), nullptr, length, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
   Io io = plain_result(n);
   if (n == 0) io.eof = true;
   if (n < 0 && !io.error) io.need = Need::read;
-  if (n <= 0) return io;
-  in_pipe_ = static_cast<std::size_t>(n);
-  while (in_pipe_ > 0) {
-    const ssize_t moved = ::splice(pipe_[0], nullptr, file, nullptr, in_pipe_, SPLICE_F_MOVE);
+  for (ssize_t left = std::max<ssize_t>(n, 0); left > 0;) {
+    const ssize_t moved = ::splice(pipe.out(), nullptr, file, nullptr, static_cast<std::size_t>(left), SPLICE_F_MOVE);
     if (moved > 0) {
-      in_pipe_ -= static_cast<std::size_t>(moved);
-    } else if (moved < 0 && errno != EINTR) {
-      io.error = errno_code();
+      left -= moved;
+    } else if (moved == 0 || errno != EINTR) {
+      io.error = moved == 0 ? code_of(EIO) : errno_code();
       file_error = true;
-      auto& buffer = copy_buffer();  // drop what the file did not take, the stream stays in step
-      while (in_pipe_ > 0) {
-        const ssize_t dropped = ::read(pipe_[0], buffer.data(), std::min(in_pipe_, buffer.size()));
-        if (dropped <= 0) break;
-        in_pipe_ -= static_cast<std::size_t>(dropped);
-      }
-      in_pipe_ = 0;
+      pipe.close();  // with what the file did not take: the stream stays in step
+      break;
     }
   }
   return io;

@@ -8,6 +8,7 @@
 
 #include "common/base/nearest_word.hpp"
 #include "common/base/text.hpp"
+#include "manager/app/plain_task_line.hpp"
 
 namespace taskmill::manager {
 namespace {
@@ -281,6 +282,12 @@ void read_policy(Fields& fields, TaskSpec& spec) {
 }  // namespace
 
 Expected<TaskSpec> parse_task(std::string_view text) {
+  TaskSpec spec;
+  if (read_plain_task(text, spec)) return spec;
+  return parse_task_in_full(text);
+}
+
+Expected<TaskSpec> parse_task_in_full(std::string_view text) {
   const auto json = Json::parse(text, nullptr, false);
   if (json.is_discarded())
     return make_error("not JSON; one object per line is expected, e.g. {\"command\": \"echo hello\"}");

@@ -28,6 +28,8 @@ struct TaskList {
 
 /// One task from its JSON text; the error lacks file and line.
 Expected<TaskSpec> parse_task(std::string_view json);
+/// The same without the quick way for plain lines (plain_task_line.hpp).
+Expected<TaskSpec> parse_task_in_full(std::string_view json);
 
 /// Reads all lines; empty lines and lines that begin with '#' are skipped. `name` stands in front of problems.
 TaskList read_task_list(std::istream& in, const std::string& name);

@@ -121,8 +121,7 @@ Result<int> OutputFile::begin_file(std::string_view relative, std::uint64_t leng
   abandon_file();
   if (relative.empty()) {
     if (const auto error = open_parent()) return error;
-    directory_.reset(::fcntl(parent_.get(), F_DUPFD_CLOEXEC, 0));
-    if (!directory_) return errno_code();
+    directory_ = std::move(parent_);  // the output is this one file
     final_ = name_;
   } else {
     if (!is_safe_relative_path(relative)) return code_of(EINVAL);

@@ -1,0 +1,65 @@
+// How many blocks of memory a task costs: counted, so that nobody has to hope.
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <map>
+#include <new>
+
+#include "tests/perf/core_driver.hpp"
+
+namespace {
+
+std::atomic<std::uint64_t> allocations{0};
+
+}  // namespace
+
+// Not inlined: the compiler would take malloc and delete for a mismatch.
+[[gnu::noinline]] void* operator new(std::size_t size) {
+  allocations.fetch_add(1, std::memory_order_relaxed);
+  if (void* memory = std::malloc(size == 0 ? 1 : size)) return memory;
+  throw std::bad_alloc();
+}
+[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+
+namespace taskmill::perf {
+namespace {
+
+TEST(Allocations, PerTaskInTheSteadyState) {
+  std::map<std::string, std::uint64_t, std::less<>> blocks;
+  CoreDriver driver([&blocks](std::string_view part, const std::function<void()>& work) {
+    auto& count = blocks.emplace(part, 0).first->second;
+    const auto before = allocations.load();
+    work();
+    count += allocations.load() - before;
+  });
+  driver.start();
+  driver.run(500);
+  blocks.clear();
+  constexpr std::uint32_t tasks = 2000;
+  driver.run(tasks);
+  const auto per_task = [&blocks](const char* part) { return static_cast<double>(blocks[part]) / tasks; };
+  for (const auto& [part, count] : blocks) RecordProperty(part, std::to_string(per_task(part.c_str())));
+  EXPECT_LE(per_task("parse"), 0.01);
+  EXPECT_LE(per_task("dispatch"), 0.01);
+  EXPECT_LE(per_task("complete"), 10);
+  EXPECT_LE(per_task("match"), 10);
+  EXPECT_LE(per_task("submit"), 10);
+}
+
+// A million tasks of one kind are records in pages: the number of blocks hardly grows with the number of tasks.
+TEST(Allocations, SubmittingEqualTasksTakesFewBlocks) {
+  const Now now{Time(std::chrono::seconds(1)), WallTime(std::chrono::seconds(1700000000))};
+  Machine machine(Config{}, 1, now);
+  TaskSpec spec;
+  spec.command = "true";
+  spec.resources.cores = 1;
+  constexpr std::size_t tasks = 100'000;
+  const auto before = allocations.load();
+  ASSERT_TRUE(machine.submit_many(spec, tasks, now).has_value());
+  EXPECT_LT(allocations.load() - before, tasks / 100);
+}
+
+}  // namespace
+}  // namespace taskmill::perf
