@@ -39,8 +39,15 @@ class Line {
   Line& fixed(double value, int decimals) {
     char digits[64];
     if (!std::isfinite(value) || std::abs(value) > 1e18) return refuse();
-    const auto end = std::to_chars(std::begin(digits), std::end(digits), value, std::chars_format::fixed, decimals);
     out_ += ' ';
+    if (value == std::trunc(value) && !std::signbit(value) && value < 1e15) {
+      // Nearly always; printing a fraction takes a quarter of a task's description.
+      const auto whole = std::to_chars(std::begin(digits), std::end(digits), static_cast<std::int64_t>(value)).ptr;
+      out_.append(digits, whole);
+      if (decimals > 0) out_.append(1, '.').append(static_cast<std::size_t>(decimals), '0');
+      return *this;
+    }
+    const auto end = std::to_chars(std::begin(digits), std::end(digits), value, std::chars_format::fixed, decimals);
     out_.append(digits, end.ptr);
     return *this;
   }

@@ -72,8 +72,6 @@ class Stream {
 
   boost::asio::ip::tcp::socket socket_;
   SslPtr ssl_;
-  int pipe_[2] = {-1, -1};
-  std::size_t in_pipe_ = 0;
 
  public:
   ~Stream();

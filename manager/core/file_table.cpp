@@ -1,5 +1,6 @@
 #include "manager/core/file_table.hpp"
 
+#include <charconv>
 #include <cstring>
 
 #include "manager/core/md5.hpp"
@@ -24,16 +25,30 @@ std::uint64_t hash_bytes(std::string_view bytes, std::uint64_t seed) {
   return hash ^ (hash >> 28U);
 }
 
-std::string safe_base_name(std::string_view path) {
+namespace {
+
+// In one append: the names of inputs and outputs are written several times for every task.
+void append_safe_base_name(std::string& out, std::string_view path) {
   while (path.size() > 1 && path.back() == '/') path.remove_suffix(1);
   if (const auto slash = path.rfind('/'); slash != std::string_view::npos) path.remove_prefix(slash + 1);
-  std::string out;
-  for (const char c : path.substr(0, 80)) {
+  constexpr std::size_t longest = 80;
+  char name[longest];
+  std::size_t length = 0;
+  for (const char c : path.substr(0, longest)) {
     const bool plain =
         (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
-    out.push_back(plain ? c : '_');
+    name[length++] = plain ? c : '_';
   }
-  return out.empty() ? "_" : out;
+  if (length == 0) name[length++] = '_';
+  out.append(name, length);
+}
+
+}  // namespace
+
+std::string safe_base_name(std::string_view path) {
+  std::string out;
+  append_safe_base_name(out, path);
+  return out;
 }
 
 namespace {
@@ -166,22 +181,22 @@ void FileTable::name(FileId file, std::uint32_t number, std::string& out) const 
   out += record.digest;
   if (is_local(record.kind) || record.kind == FileKind::empty_directory) {
     out += '-';
-    out += safe_base_name(record.source);
+    append_safe_base_name(out, record.source);
   }
   if (record.kind == FileKind::piece) out += "-" + std::to_string(record.offset) + "-" + std::to_string(record.length);
 }
 
 void FileTable::output_name(std::string_view local_path, std::uint32_t number, std::string& out) {
   // The number alone makes it unique; the hash keeps the shape that tools expect.
-  std::uint64_t words[2] = {hash_bytes(local_path), hash_bytes(local_path, 1)};
-  out += "file-";
-  out += std::to_string(number);
-  out += '-';
-  for (std::uint64_t word : words) {
-    for (int i = 0; i < 16; ++i, word <<= 4U) out.push_back("0123456789abcdef"[word >> 60U]);
+  char text[64] = "file-";
+  char* at = std::to_chars(text + 5, text + sizeof text, number).ptr;
+  *at++ = '-';
+  for (std::uint64_t word : {hash_bytes(local_path), hash_bytes(local_path, 1)}) {
+    for (int i = 0; i < 16; ++i, word <<= 4U) *at++ = "0123456789abcdef"[word >> 60U];
   }
-  out += '-';
-  out += safe_base_name(local_path);
+  *at++ = '-';
+  out.append(text, at);
+  append_safe_base_name(out, local_path);
 }
 
 std::size_t FileTable::memory_bytes() const {
