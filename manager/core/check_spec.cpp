@@ -18,9 +18,14 @@ bool has_control(std::string_view text) {
                      [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
 }
 
-std::optional<Error> check_remote(std::string_view what, std::string_view remote) {
-  const std::string shown = std::string(what) + " name \"" + std::string(remote.substr(0, 200)) + "\"";
-  if (remote.empty()) return make_error(std::string(what) + " name in the sandbox is empty: give one");
+/// "inputs[2]"
+std::string element(std::string_view list, std::size_t index) {
+  return std::string(list) + "[" + std::to_string(index) + "]";
+}
+
+std::optional<Error> check_remote(const std::string& field, std::string_view remote) {
+  const std::string shown = field + ": the name \"" + std::string(remote.substr(0, 200)) + "\"";
+  if (remote.empty()) return make_error(field + ": the name in the sandbox is empty: give one");
   if (remote.front() == '/')
     return make_error(shown + " is absolute: names in the sandbox are relative to the task's directory");
   if (!is_safe_relative_path(remote))
@@ -30,9 +35,9 @@ std::optional<Error> check_remote(std::string_view what, std::string_view remote
   return std::nullopt;
 }
 
-std::optional<Error> check_input(const InputSpec& input) {
-  if (auto error = check_remote("input", input.remote)) return error;
-  const std::string name = "input \"" + input.remote + "\"";
+std::optional<Error> check_input(const std::string& field, const InputSpec& input) {
+  if (auto error = check_remote(field, input.remote)) return error;
+  const std::string name = field + ": \"" + input.remote + "\"";
   if (input.kind != FileKind::buffer && input.kind != FileKind::empty_directory) {
     if (input.source.empty()) return make_error(name + " has no source: give a path, URL or command");
     if (has_control(input.source)) return make_error(name + " has a control character in its source");
@@ -44,15 +49,15 @@ std::optional<Error> check_input(const InputSpec& input) {
       if (!input.data) return make_error(name + " is a buffer without data: set `data`");
       break;
     case FileKind::piece:
-      if (input.last < input.first) return make_error(name + ": the last byte of the piece lies before the first");
+      if (input.last < input.first) return make_error(name + " is a piece whose last byte lies before its first");
       break;
     case FileKind::command:
       if (input.source.find("%%") == std::string::npos)
-        return make_error(name + ": its command must contain %%, which stands for the file to make");
+        return make_error(name + " needs %% in its command, which stands for the file to make");
       break;
     case FileKind::empty_directory:
       if (input.remote.find(' ') != std::string::npos)
-        return make_error(name + ": the name of an empty directory cannot hold a blank on this wire");
+        return make_error(name + " is an empty directory: its name cannot hold a blank on this wire");
       break;
     default:
       break;
@@ -69,21 +74,26 @@ bool same_source(const InputSpec& a, const InputSpec& b) {
 std::optional<Error> check_clashes(const TaskSpec& spec) {
   if (spec.inputs.size() + spec.outputs.size() < 2) return std::nullopt;
   std::unordered_map<std::string_view, const InputSpec*> inputs;
-  for (const InputSpec& input : spec.inputs) {
+  for (std::size_t i = 0; i < spec.inputs.size(); ++i) {
+    const InputSpec& input = spec.inputs[i];
     const auto [at, fresh] = inputs.try_emplace(input.remote, &input);
     if (!fresh && !same_source(*at->second, input))
-      return make_error("two inputs with different sources are both called \"" + input.remote + "\": rename one");
+      return make_error(element("inputs", i) + ": two inputs with different sources are both called \"" + input.remote +
+                        "\": rename one");
   }
   std::unordered_map<std::string_view, const OutputSpec*> locals;
   std::unordered_map<std::string_view, const OutputSpec*> remotes;
-  for (const OutputSpec& output : spec.outputs) {
+  for (std::size_t i = 0; i < spec.outputs.size(); ++i) {
+    const OutputSpec& output = spec.outputs[i];
+    const std::string field = element("outputs", i) + ": ";
     if (inputs.contains(output.remote))
-      return make_error("\"" + output.remote + "\" is both an input and an output: give the output another name");
+      return make_error(field + "\"" + output.remote +
+                        "\" is both an input and an output: give the output another name");
     const auto [at, fresh] = locals.try_emplace(output.local, &output);
     if (!fresh && at->second->remote != output.remote)
-      return make_error("two outputs are stored as \"" + output.local + "\": store one elsewhere");
+      return make_error(field + "two outputs are stored as \"" + output.local + "\": store one elsewhere");
     if (!remotes.try_emplace(output.remote, &output).second && !(!fresh && at->second->remote == output.remote))
-      return make_error("the output \"" + output.remote + "\" is named twice: name it once");
+      return make_error(field + "the output \"" + output.remote + "\" is named twice: name it once");
   }
   return std::nullopt;
 }
@@ -91,17 +101,17 @@ std::optional<Error> check_clashes(const TaskSpec& spec) {
 std::optional<Error> check_words(const TaskSpec& spec) {
   if (spec.category.empty() || spec.category.size() > 255 || has_control(spec.category) ||
       spec.category.find(' ') != std::string::npos)
-    return make_error("category \"" + spec.category.substr(0, 100) + "\" must be one word of at most 255 bytes");
+    return make_error("category: \"" + spec.category.substr(0, 100) + "\" must be one word of at most 255 bytes");
   for (const auto& variable : spec.environment) {
     if (variable.name.empty() || variable.name.find('=') != std::string::npos ||
         variable.name.find('\0') != std::string::npos)
-      return make_error("environment variable \"" + variable.name +
-                        "\" is not a name: it must be non-empty without '='");
+      return make_error("env: \"" + variable.name + "\" is not a name: a variable's must be non-empty without '='");
     if (variable.value && variable.value->find('\0') != std::string::npos)
-      return make_error("environment variable " + variable.name + " has a NUL in its value");
+      return make_error("env." + variable.name + ": the value holds a NUL byte");
   }
   for (const auto& feature : spec.features) {
-    if (feature.empty() || has_control(feature)) return make_error("a feature is empty or holds a control character");
+    if (feature.empty() || has_control(feature))
+      return make_error("features: one is empty or holds a control character");
   }
   return std::nullopt;
 }
@@ -109,22 +119,24 @@ std::optional<Error> check_words(const TaskSpec& spec) {
 }  // namespace
 
 std::optional<Error> Machine::check_spec(const TaskSpec& spec) {
-  if (spec.command.empty()) return make_error("the task has no command: set one");
+  if (spec.command.empty()) return make_error("command: is missing, the task needs one");
   if (spec.command.size() > max_command)
-    return make_error("the command is longer than 32 MB: put it into an input file and run that");
-  if (spec.command.find('\0') != std::string::npos) return make_error("the command holds a NUL byte");
-  if (!std::isfinite(spec.priority)) return make_error("the priority is not a finite number");
-  if (std::isnan(spec.resources.cores)) return make_error("cores is not a number");
+    return make_error("command: is longer than 32 MB: put it into an input file and run that");
+  if (spec.command.find('\0') != std::string::npos) return make_error("command: must not hold a NUL byte");
+  if (!std::isfinite(spec.priority)) return make_error("priority: is not a finite number");
+  if (std::isnan(spec.resources.cores)) return make_error("cores: is not a number");
   if (auto error = check_words(spec)) return error;
-  for (const InputSpec& input : spec.inputs) {
-    if (auto error = check_input(input)) return error;
+  for (std::size_t i = 0; i < spec.inputs.size(); ++i) {
+    if (auto error = check_input(element("inputs", i), spec.inputs[i])) return error;
   }
-  for (const OutputSpec& output : spec.outputs) {
-    if (auto error = check_remote("output", output.remote)) return error;
+  for (std::size_t i = 0; i < spec.outputs.size(); ++i) {
+    const OutputSpec& output = spec.outputs[i];
+    const std::string field = element("outputs", i);
+    if (auto error = check_remote(field, output.remote)) return error;
     if (output.local.empty())
-      return make_error("output \"" + output.remote + "\" has no local path: say where to store it");
+      return make_error(field + ": \"" + output.remote + "\" has no local path: say where to store it");
     if (output.local.find('\0') != std::string::npos)
-      return make_error("output \"" + output.remote + "\" has a NUL in its local path");
+      return make_error(field + ": \"" + output.remote + "\" has a NUL in its local path");
   }
   return check_clashes(spec);
 }

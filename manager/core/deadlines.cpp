@@ -181,7 +181,7 @@ void State::check_large_tasks() {
                "; the largest has " + resources_json(largest));
   }
   if (too_large == 0) return;
-  notice(NoticeLevel::notice, "There are tasks that cannot fit any currently connected worker:");
+  notice(NoticeLevel::warning, "There are tasks that cannot fit any currently connected worker:");
   const Four most = to_four(largest);
   constexpr std::array<const char*, 4> units = {"cores", "MB of memory", "MB of disk", "gpus"};
   for (std::size_t i = 0; i < 4; ++i) {
@@ -189,7 +189,7 @@ void State::check_large_tasks() {
     char line[128];
     std::snprintf(line, sizeof line, "    %llu waiting task(s) need more than %.3f %s",
                   static_cast<unsigned long long>(short_count[i]), std::max(most[i], 0.0), units[i]);
-    notice(NoticeLevel::notice, line);
+    notice(NoticeLevel::warning, line);
   }
 }
 

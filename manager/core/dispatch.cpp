@@ -181,12 +181,14 @@ bool State::describe(ConnId conn, TaskId id, std::uint32_t serial, protocol::Tas
   d.memory = static_cast<double>(box.memory);
   d.disk = static_cast<double>(box.disk);
   d.gpus = static_cast<double>(box.gpus);
-  // Both times are whole seconds, rounded up. Legacy workers take wall_time for microseconds (wire-protocol.md 8.3).
+  // Both times are whole seconds, rounded up. Legacy workers take wall_time for microseconds (wire-protocol.md 8.3),
+  // ours for the seconds that it says.
+  const double wall_unit = workers[a.worker].native ? 1 : 1e6;
   const auto seconds_up = [](std::int64_t us) { return (us + 999999) / 1000000; };
   const std::int64_t end_s = seconds_up(spec->end_time_us);
   const std::int64_t wall_s = seconds_up(spec->max_running_us);
   d.end_time_s = a.wrapped ? 0 : static_cast<double>(end_s);
-  d.wall_time = a.wrapped ? 0 : static_cast<double>(wall_s) * 1e6;
+  d.wall_time = a.wrapped ? 0 : static_cast<double>(wall_s) * wall_unit;
   if (a.wrapped) {
     MonitoredTask task{id.value(), spec.text(spec->command),    d.category,
                        a.box,      static_cast<double>(wall_s), static_cast<double>(end_s)};

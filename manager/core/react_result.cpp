@@ -1,6 +1,5 @@
 // An attempt ended at its worker: the outputs are fetched, its use is learned, and the task is done or tries again.
 #include <algorithm>
-#include <cmath>
 
 #include "manager/core/monitor_command.hpp"
 #include "manager/core/state.hpp"
@@ -183,8 +182,7 @@ void State::on_fetched(std::uint32_t slot, const Fetched& fetched) {
   if (fetched.index == summary_output) {
     if (fetched.measured) {
       a.measured = *fetched.measured;
-      const double c = a.measured.cores;
-      if (c > 0) a.measured.cores = std::min(c, std::ceil(c - 0.1));
+      a.measured.cores = without_overshoot(a.measured.cores);
     } else if (a.result == ResultCode::success) {
       a.result = ResultCode::rmonitor_error;
       a.message = "the resource monitor left no readable summary";

@@ -1,7 +1,8 @@
 #include "manager/net/native_measurement.hpp"
 
 #include <algorithm>
-#include <cmath>
+
+#include "manager/core/monitor_command.hpp"
 
 namespace taskmill::manager {
 namespace {
@@ -37,9 +38,7 @@ void take_limit(const measure::Exceeded& exceeded, Measurement& m) {
 
 Measurement to_core(const measure::Measurement& measured) {
   Measurement m;
-  // Small overshoots are not another core: 1.05 counts as 1 (manager.md 11.4).
-  m.cores = std::max(measured.cores_peak, measured.cores_average);
-  if (m.cores > 0) m.cores = std::min(m.cores, std::ceil(m.cores - 0.1));
+  m.cores = without_overshoot(std::max(measured.cores_peak, measured.cores_average));
   m.cores_avg = measured.cores_average;
   m.memory = megabytes(measured.memory);
   m.virtual_memory = megabytes(measured.virtual_memory);

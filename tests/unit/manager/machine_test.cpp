@@ -563,18 +563,6 @@ TEST(Machine, WrongProtocolIsDroppedAndNothingIsBlocked) {
   EXPECT_TRUE(d.machine.blocked_hosts().empty());
 }
 
-TEST(Machine, LimitsGoOutInTheUnitsThatOldWorkersUnderstand) {
-  MachineDriver d;
-  d.connect();
-  TaskSpec spec = request(1);
-  spec.max_running_time = std::chrono::milliseconds(6500);
-  spec.environment = {{"A", "1"}, {"B", std::nullopt}};
-  d.submit(spec);
-  d.step();
-  EXPECT_EQ(d.sent[0].description.wall_time, 7e6);
-  EXPECT_THAT(d.sent[0].description.env, ElementsAre("A=1", "B"));
-}
-
 TEST(Machine, WritesTheTransactionsLogInTheOldForm) {
   Config config;
   config.transactions = true;

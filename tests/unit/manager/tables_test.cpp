@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <limits>
 #include <map>
 
@@ -16,6 +17,7 @@
 namespace taskmill::testing {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 TEST(Md5, KnownDigests) {
@@ -134,7 +136,7 @@ TEST_P(RefusedSpec, SaysWhatIsWrong) {
 INSTANTIATE_TEST_SUITE_P(
     All, RefusedSpec,
     ::testing::Values(
-        Refused{"no command", [](TaskSpec& s) { s.command.clear(); }, "no command"},
+        Refused{"no command", [](TaskSpec& s) { s.command.clear(); }, "command: is missing"},
         Refused{"absolute input", [](TaskSpec& s) { s.inputs[0].remote = "/etc/x"; }, "absolute"},
         Refused{"input leaves", [](TaskSpec& s) { s.inputs[0].remote = "a/../../b"; }, "leaves the sandbox"},
         Refused{"output leaves", [](TaskSpec& s) { s.outputs[0].remote = ".."; }, "leaves the sandbox"},
@@ -218,6 +220,14 @@ TEST(MonitorCommand, IsTheObservedLine) {
       "-L 'disk: 1000' -L 'gpus: 0' -L 'cores: 1.000' -V 'task_id: 5' -V 'category: default' --sh \"sleep 30\"");
 }
 
+TEST(MonitorCommand, SmallOvershootsAreNotAnotherCore) {
+  EXPECT_EQ(without_overshoot(1.05), 1);
+  EXPECT_EQ(without_overshoot(2.3), 2.3);
+  EXPECT_EQ(without_overshoot(-1), -1);
+  EXPECT_EQ(without_overshoot(0.05), 0);
+  EXPECT_FALSE(std::signbit(without_overshoot(0.05)));
+}
+
 TEST(MonitorCommand, QuotesCommandAndCategoryCompletely) {
   std::string out;
   MonitoredTask task;
@@ -264,6 +274,29 @@ TEST(Monitoring, LegacyWorkersGetTheWrapperAndTheSummaryDecides) {
   EXPECT_EQ(d.outcomes[task].result, protocol::ResultCode::resource_exhaustion);
   EXPECT_EQ(d.outcomes[task].return_status, 143);
   EXPECT_EQ(d.outcomes[task].measured.cores, 1);
+}
+
+TEST(RunningTime, GoesOutInTheUnitThatOldWorkersUnderstand) {
+  MachineDriver d;
+  d.connect();
+  TaskSpec spec = request(1);
+  spec.max_running_time = std::chrono::milliseconds(6500);
+  spec.environment = {{"A", "1"}, {"B", std::nullopt}};
+  d.submit(spec);
+  d.step();
+  EXPECT_EQ(d.sent[0].description.wall_time, 7e6);
+  EXPECT_THAT(d.sent[0].description.env, ElementsAre("A=1", "B"));
+}
+
+TEST(RunningTime, GoesOutInSecondsToNativeWorkers) {
+  MachineDriver d;
+  const ConnId native = d.connect();
+  d.machine.on_native(native, {.measures = true}, d.now);
+  TaskSpec spec = request(1);
+  spec.max_running_time = std::chrono::milliseconds(6500);
+  d.submit(spec);
+  d.step();
+  EXPECT_EQ(d.sent[0].description.wall_time, 7);
 }
 
 TEST(Capacity, HasTheOldDefaultsAndFollowsReports) {
