@@ -93,8 +93,8 @@ Hub::Hub(boost::asio::io_context& io, HubConfig config, HubEvents events)
       shut_down_timer_(io),
       started_(aio::steady_now()) {
   auto changed = [this] { wake(); };
-  outbound_context_ =
-      std::make_shared<Outbound::Context>(Outbound::Context{machine_, pool_, downloads_, std::move(changed), {}});
+  outbound_context_ = std::make_shared<Outbound::Context>(
+      Outbound::Context{machine_, pool_, downloads_, std::move(changed), {}, std::make_shared<StopSignal>()});
   if (events_.on_trace) {
     outbound_context_->trace = [this](ConnId conn, const std::string& text) {
       if (const auto peer = peers_.find(conn); peer != peers_.end()) events_.on_trace(*peer->second, true, text);
@@ -102,7 +102,10 @@ Hub::Hub(boost::asio::io_context& io, HubConfig config, HubEvents events)
   }
 }
 
-Hub::~Hub() { peers_.clear(); }
+Hub::~Hub() {
+  outbound_context_->stop->raise();
+  peers_.clear();
+}
 
 // --- listening ---
 
@@ -358,10 +361,10 @@ void Hub::end_late_handshakes(Time now) {
 void Hub::peer_ready(Peer&) {}
 
 void Hub::peer_closed(Peer& peer, CloseReason reason, const std::string& text) {
-  if (!peer.forgotten()) {
-    machine_.on_closed(peer.id(), reason, aio::now());
-    note(NoticeLevel::debug, peer.hostname() + " (" + peer.address() + ") is gone: " + text);
-  }
+  if (!peer.forgotten()) machine_.on_closed(peer.id(), reason, aio::now());
+  const bool expected = reason == CloseReason::released || reason == CloseReason::status_client;
+  note(peer.greeted() && !expected ? NoticeLevel::notice : NoticeLevel::debug,
+       peer.hostname() + " (" + peer.address() + ") is gone: " + text);
   answers_.erase(peer.id());
   peers_.erase(peer.id());
   wake();
@@ -380,6 +383,13 @@ protocol::CapabilitySet Hub::capabilities() const {
 
 void Hub::note(NoticeLevel level, const std::string& text) {
   if (events_.on_notice) events_.on_notice(level, text);
+}
+
+void Hub::note_refused(const Peer& peer, const std::string& text) {
+  constexpr std::size_t most = 1000;
+  const auto host = peer.address().substr(0, peer.address().rfind(':'));
+  const bool first = refused_hosts_.size() < most && refused_hosts_.insert(host).second;
+  note(first ? NoticeLevel::warning : NoticeLevel::notice, text);
 }
 
 // --- status ---
@@ -455,6 +465,7 @@ void Hub::end_stuck_answers(Time now) {
 
 void Hub::shut_down(bool exit_workers, Duration limit, std::function<void()> done) {
   shut_down_done_ = std::move(done);
+  outbound_context_->stop->raise();
   ErrorCode ignored;
   acceptor_.close(ignored);
   accept_timer_.cancel();

@@ -18,6 +18,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -105,6 +106,7 @@ class Hub final : public PeerOwner {
   void peer_closed(Peer& peer, CloseReason reason, const std::string& text) override;
   void trace_received(const Peer& peer, std::string_view bytes) override;
   void note(NoticeLevel level, const std::string& text) override;
+  void note_refused(const Peer& peer, const std::string& text) override;
 
   Expected<std::uint16_t> bind();
   void accept_some();
@@ -144,6 +146,7 @@ class Hub final : public PeerOwner {
   Time started_;
   std::optional<Time> armed_;
   std::function<void()> shut_down_done_;
+  std::set<std::string> refused_hosts_;
   std::uint32_t next_conn_ = 1;
   std::uint32_t last_task_id_ = 0;
   std::uint16_t port_ = 0;

@@ -1,17 +1,23 @@
 #include "manager/net/input_job.hpp"
 
 #include <fcntl.h>
-#include <spawn.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <vector>
 
-extern char** environ;
+#include "common/base/text.hpp"
+#include "common/os/curl.hpp"
+#include "common/os/spawn.hpp"
 
 namespace taskmill::manager {
 namespace {
@@ -31,49 +37,78 @@ bool read_small(OpenedInput& input) {
   return true;
 }
 
-// curl, as the old workers use it, but without a shell and with a limit on the time without progress.
-OpenedInput download(const std::string& url) {
+// An open file without a name: nothing is left of it whatever happens.
+os::UniqueFd nameless_file(std::string& error) {
+  const char* chosen = std::getenv("TMPDIR");
+  std::string name = std::string(chosen != nullptr && *chosen != '\0' ? chosen : "/tmp") + "/taskmill-url-XXXXXX";
+  os::UniqueFd file(::mkostemp(name.data(), O_CLOEXEC));
+  if (!file) error = problem(name, errno);
+  if (file) ::unlink(name.c_str());
+  return file;
+}
+
+// Reads what the process prints until it ends. False: stopped before that.
+bool watch(int messages, const StopSignal& stop, std::string& text) {
+  constexpr std::size_t most = 4096;
+  std::array<char, 1024> block{};
+  while (true) {
+    std::array<pollfd, 2> waiting{pollfd{messages, POLLIN, 0}, pollfd{stop.fd(), POLLIN, 0}};
+    if (::poll(waiting.data(), waiting.size(), -1) < 0 && errno != EINTR) return false;
+    if (waiting[1].revents != 0) return false;
+    if (waiting[0].revents == 0) continue;
+    const ssize_t n = ::read(messages, block.data(), block.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return true;
+    text.append(block.data(), std::min(static_cast<std::size_t>(n), most - std::min(most, text.size())));
+  }
+}
+
+// Empty, or why `url` is not in `file`.
+std::string fetch(const std::string& url, int file, const StopSignal& stop) {
+  const auto words = os::curl_words(url, "");
+  if (!words) return words.error().text;
+  std::array<int, 2> ends{};
+  if (::pipe2(ends.data(), O_CLOEXEC) != 0) return problem(url, errno);
+  const os::UniqueFd messages(ends[0]);
+  os::UniqueFd print(ends[1]);
+  const os::UniqueFd null(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  std::vector<const char*> argv;
+  for (const auto& word : *words) argv.push_back(word.c_str());
+  argv.push_back(nullptr);
+  os::SpawnPlan plan;
+  plan.path = argv[0];
+  plan.argv = argv.data();
+  plan.envp = environ;
+  plan.stdin_fd = null.get();
+  plan.stdout_fd = file;
+  plan.stderr_fd = print.get();
+  const auto pid = os::spawn(plan);  // in a session of its own: Ctrl-C in the terminal is ours alone
+  if (!pid) return problem(argv[0], pid.error().value());
+  print.reset();
+  std::string text;
+  const bool stopped = !watch(messages.get(), stop, text);
+  if (stopped) ::kill(-*pid, SIGKILL);
+  int status = -1;
+  while (::waitpid(*pid, &status, 0) < 0 && errno == EINTR) {
+  }
+  if (stopped) return url + ": the download was stopped, the manager ends";
+  if (status == 0) return {};
+  const auto said = trim(text);
+  return url + ": cannot be fetched (" +
+         (said.empty() ? "curl status " + std::to_string(WEXITSTATUS(status)) : std::string(said)) + ")";
+}
+
+OpenedInput download(const std::string& url, const StopSignal& stop) {
   OpenedInput input;
-  const char* temporary = std::getenv("TMPDIR");
-  std::string name =
-      std::string(temporary != nullptr && *temporary != '\0' ? temporary : "/tmp") + "/taskmill-url-XXXXXX";
-  input.file = std::make_shared<os::UniqueFd>(::mkostemp(name.data(), O_CLOEXEC));
-  if (!*input.file) {
-    input.error = problem(name, errno);
+  if (stop.raised()) {
+    input.error = url + ": not fetched, the manager ends";
     return input;
   }
-  std::vector<std::string> words{"curl",
-                                 "-fsSL",
-                                 "--max-filesize",
-                                 "1099511627776",
-                                 "--speed-limit",
-                                 "1",
-                                 "--speed-time",
-                                 "60",
-                                 "--proto",
-                                 "=http,https,ftp,ftps,file",
-                                 "-o",
-                                 name,
-                                 "--",
-                                 url};
-  std::vector<char*> argv;
-  for (auto& word : words) argv.push_back(word.data());
-  argv.push_back(nullptr);
-  pid_t pid = -1;
-  int status = -1;
-  const int error = ::posix_spawnp(&pid, "curl", nullptr, nullptr, argv.data(), environ);
-  if (error == 0) {
-    while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
-    }
-  }
+  input.file = std::make_shared<os::UniqueFd>(nameless_file(input.error));
+  if (!*input.file) return input;
+  input.error = fetch(url, input.file->get(), stop);
   struct stat info {};
-  if (error != 0)
-    input.error = "curl is needed to fetch " + url + ": " + std::strerror(error);
-  else if (status != 0)
-    input.error = url + ": cannot be fetched (curl status " + std::to_string(WEXITSTATUS(status)) + ")";
-  else if (::fstat(input.file->get(), &info) != 0)
-    input.error = problem(url, errno);
-  ::unlink(name.c_str());
+  if (input.error.empty() && ::fstat(input.file->get(), &info) != 0) input.error = problem(url, errno);
   input.size = input.length = static_cast<std::uint64_t>(info.st_size);
   input.mode = 0777;
   return input;
@@ -81,8 +116,20 @@ OpenedInput download(const std::string& url) {
 
 }  // namespace
 
-OpenedInput open_input(const InputSource& source) {
-  if (source.url) return download(source.path);
+StopSignal::StopSignal() : event_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+
+void StopSignal::raise() {
+  const std::uint64_t one = 1;
+  (void)!::write(event_.get(), &one, sizeof one);
+}
+
+bool StopSignal::raised() const {
+  pollfd waiting{event_.get(), POLLIN, 0};
+  return ::poll(&waiting, 1, 0) > 0;
+}
+
+OpenedInput open_input(const InputSource& source, const StopSignal* stop) {
+  if (source.url) return download(source.path, *stop);
   OpenedInput input;
   input.file =
       std::make_shared<os::UniqueFd>(::open(source.path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));

@@ -80,7 +80,7 @@ void Outbound::fill(Op& op, const Action& action, const Effects& effects) {
 
 void Outbound::add(const Action& action, const Effects& effects) {
   if (closing_) return;
-  if (ops_.empty() && !connection_->is_congested()) {
+  if (ops_.empty() && !connection_->is_congested() && unreported_failures_ == 0) {
     fill(direct_, action, effects);
     if (!needs_opening(direct_) && perform(direct_)) return;
   }
@@ -93,7 +93,9 @@ void Outbound::pump() {
   if (pumping_ || closing_ || !connection_) return;
   pumping_ = true;
   open_ahead();
-  while (!ops_.empty() && !connection_->is_congested() && !closing_) {
+  // Behind an input that failed comes a task that needs it, and a worker of version 9 leaves when it reads of a file
+  // that it does not have: nothing more is said until the machine knows.
+  while (!ops_.empty() && !connection_->is_congested() && !closing_ && unreported_failures_ == 0) {
     const auto op = ops_.front();
     if (!perform(*op)) {
       const bool unopened = needs_opening(*op) && op->opening == Opening::none;
@@ -330,6 +332,7 @@ void Outbound::stage_done(const Op& op, StageDone done, std::uint64_t ticket) {
 
 void Outbound::stage_failed(std::string text, bool damaged) {
   in_flight_.push_back({0, 0, true, true, damaged, {}, std::move(text)});
+  ++unreported_failures_;
   report_in_order();
 }
 
@@ -340,6 +343,7 @@ void Outbound::report_in_order() {
     in_flight_.pop_front();
     reported_ = true;
     if (entry.failed) {
+      if (entry.ticket == 0 && unreported_failures_ > 0) --unreported_failures_;
       context_->machine.on_stage_failed(conn_, {std::move(entry.text), entry.damaged}, now);
     } else {
       context_->machine.on_staged(conn_, entry.done, now);
@@ -357,7 +361,9 @@ void Outbound::on_sent(std::uint64_t ticket) {
   for (auto& entry : in_flight_) {
     if (entry.ticket != ticket) continue;
     entry.sent = true;
+    const bool held = unreported_failures_ > 0;
     report_in_order();
+    if (held && unreported_failures_ == 0) pump();
     break;
   }
   if (std::exchange(reported_, false)) context_->changed();
@@ -380,8 +386,8 @@ void Outbound::open_ahead() {
     const bool url = op->file_kind == FileKind::url;
     InputSource source{op->path, url, op->file_kind == FileKind::piece, op->offset, op->length};
     const auto self = weak_from_this();
-    auto job = [self, op, source = std::move(source)]() -> aio::Pool::Done {
-      auto input = std::make_shared<OpenedInput>(open_input(source));
+    auto job = [self, op, source = std::move(source), stop = context_->stop]() -> aio::Pool::Done {
+      auto input = std::make_shared<OpenedInput>(open_input(source, stop.get()));
       return [self, op, input] {
         op->input = input;
         op->opening = Opening::done;

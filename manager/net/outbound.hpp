@@ -42,6 +42,7 @@ class Outbound : public std::enable_shared_from_this<Outbound> {
     aio::Pool& downloads;                                   ///< may be slow: opening files does not queue behind them
     std::function<void()> changed;                          ///< facts were given to the machine outside of its own run
     std::function<void(ConnId, const std::string&)> trace;  ///< each line sent, for the debug log; may be empty
+    std::shared_ptr<StopSignal> stop;                       ///< ends downloads
   };
   Outbound(ConnId conn, std::shared_ptr<Context> context, protocol::ManagerSession& session,
            std::deque<PendingFetch>& fetches);
@@ -118,6 +119,7 @@ class Outbound : public std::enable_shared_from_this<Outbound> {
   std::shared_ptr<aio::Connection> connection_;
   std::deque<std::shared_ptr<Op>> ops_;
   std::deque<InFlight> in_flight_;
+  std::size_t unreported_failures_ = 0;  ///< of in_flight_
   std::function<void()> pumped_;
   Op direct_;  ///< for actions performed at once: its strings keep their memory
   std::string wire_;

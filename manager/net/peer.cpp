@@ -127,8 +127,10 @@ std::size_t Peer::on_data(std::span<const char> bytes) {
       const bool auth = step.problem == protocol::Problem::auth_failed ||
                         step.problem == protocol::Problem::auth_missing ||
                         step.problem == protocol::Problem::auth_unexpected;
-      owner_.note(NoticeLevel::notice, "closing " + hostname_ + " (" + address_ +
-                                           "): " + protocol::problem_text(step.problem) + ": " + step.detail);
+      const std::string problem = protocol::problem_text(step.problem);
+      const auto text = "closing " + hostname_ + " (" + address_ +
+                        "): " + (step.detail.starts_with(problem) ? "" : problem + ": ") + step.detail;
+      auth ? owner_.note_refused(*this, text) : owner_.note(NoticeLevel::notice, text);
       doomed_ = true;
       close_reason_ = auth ? CloseReason::auth_failed : CloseReason::protocol_error;
       outbound_->pump();

@@ -44,6 +44,8 @@ class PeerOwner {
   virtual void peer_closed(Peer& peer, CloseReason reason, const std::string& text) = 0;
   virtual void trace_received(const Peer& peer, std::string_view bytes) = 0;
   virtual void note(NoticeLevel level, const std::string& text) = 0;
+  /// Somebody does not know the password, or uses one where none is: the user hears of it once per host.
+  virtual void note_refused(const Peer& peer, const std::string& text) = 0;
   /// What is wanted of native workers.
   [[nodiscard]] virtual protocol::CapabilitySet capabilities() const = 0;
 };
@@ -69,6 +71,7 @@ class Peer final : public aio::ConnectionHandler {
   [[nodiscard]] const std::string& hostname() const { return hostname_; }
   [[nodiscard]] bool is_ready() const { return ready_; }
   [[nodiscard]] bool forgotten() const { return forgotten_; }
+  [[nodiscard]] bool greeted() const { return greeted_; }
   /// A slice of a status answer; on_room is called when it has left.
   void send_slice(std::string text);
   std::function<void()> on_room;

@@ -8,7 +8,7 @@
 
 #include <utility>
 
-#include "common/base/text.hpp"
+#include "common/os/curl.hpp"
 #include "common/os/tree.hpp"
 #include "worker/core/command_line.hpp"
 
@@ -16,16 +16,6 @@ namespace taskmill::worker {
 namespace {
 
 constexpr ProcessTable::Owner fetch_owner = 1ULL << 62;
-constexpr const char* schemes = "=http,https,ftp,ftps,file";
-
-std::string find_in_path(const std::string& program) {
-  const char* path = ::getenv("PATH");
-  for (const auto directory : split(path == nullptr ? "/usr/bin:/bin" : path, ':')) {
-    auto candidate = (directory.empty() ? "." : std::string(directory)) + "/" + program;
-    if (::access(candidate.c_str(), X_OK) == 0) return candidate;
-  }
-  return {};
-}
 
 mode_t current_umask() {
   static const mode_t mask = [] {
@@ -46,13 +36,10 @@ std::string how_it_ended(int wait_status) {
 std::vector<std::string> Fetcher::words_of(const FetchOrder& order, const std::string& target, std::string& why) {
   switch (order.source) {
     case CacheSource::url: {
-      const auto curl = find_in_path("curl");
-      if (curl.empty()) {
-        why = "cannot fetch '" + order.text + "': the program curl is not installed on this worker";
-        return {};
-      }
-      return {curl,       "-q", "-sSL", "--fail", "--proto", schemes,   "--proto-redir", "=http,https,ftp,ftps",
-              "--stderr", "-",  "-o",   target,   "--",      order.text};
+      auto words = os::curl_words(order.text, target);
+      if (words) return std::move(*words);
+      why = words.error().text;
+      return {};
     }
     case CacheSource::command:
       return {"/bin/sh", "-c", expand_path_marks(order.text, target)};

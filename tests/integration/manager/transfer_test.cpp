@@ -1,6 +1,12 @@
 // Files, trees, buffers and standard output, both ways, and what happens when one side cannot read or write.
 #include <gmock/gmock.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <thread>
 
 #include "tests/integration/manager/manager_fixture.hpp"
 
@@ -254,6 +260,80 @@ TEST_F(ManagerTest, PassesUrlsAndCommandsToANewWorker) {
   spec.inputs = {manager::input_url("http://localhost/a b", "u"), manager::input_command("date > %%", "c")};
   submit(spec);
   EXPECT_TRUE(wait_all().at(1).succeeded());
+}
+
+ScriptedWorker::Script old_worker() {
+  ScriptedWorker::Script script;
+  script.version = 9;
+  script.run = [](const ScriptedTask& t, const auto& cache) { return ok(cache.at(t.inputs.at("u"))); };
+  return script;
+}
+
+TEST_F(ManagerTest, FetchesUrlsForOldWorkersAndSaysWhyItCannot) {
+  write("page", "the page");
+  start();
+  worker(old_worker());
+  auto spec = task("cat u");
+  spec.inputs = {manager::input_url("file://" + path("page"), "u")};
+  submit(spec);
+  spec.inputs = {manager::input_url("file://" + path("nowhere"), "u")};
+  submit(spec);
+  const auto done = wait_all();
+  EXPECT_EQ(done.at(1).text_string(), "the page");
+  EXPECT_EQ(done.at(2).outcome.result, protocol::ResultCode::input_missing);
+  EXPECT_THAT(done.at(2).outcome.message, ::testing::HasSubstr("nowhere: cannot be fetched (curl: (37)"));
+}
+
+// A worker of version 9 leaves when it reads of a file that it was not given, and takes its other tasks with it.
+TEST_F(ManagerTest, TaskWhoseInputFailedIsNeverSentHoweverBusyTheLink) {
+  write("big", std::string(64 << 20, 'x'));
+  start();
+  ScriptedWorker::Script script = old_worker();
+  script.cores = 2;
+  script.run = [](const ScriptedTask& t, const auto& cache) {
+    for (const auto& [sandbox, name] : t.inputs) EXPECT_TRUE(cache.contains(name)) << t.command << " " << sandbox;
+    return ok();
+  };
+  auto& w = worker(std::move(script));
+  auto spec = task("uses the big one");
+  spec.inputs = {manager::input_file(path("big"), "big")};
+  submit(spec);
+  spec = task("cannot run");
+  spec.inputs = {manager::input_url("file://" + path("nowhere"), "u")};
+  submit(spec);
+  const auto done = wait_all();
+  EXPECT_TRUE(done.at(1).succeeded());
+  EXPECT_EQ(done.at(1).outcome.try_count, 1U);
+  EXPECT_EQ(done.at(2).outcome.result, protocol::ResultCode::input_missing);
+  EXPECT_EQ(w.tasks(), 1);
+}
+
+// The server accepts and says nothing: without an end of its own the download would take two minutes.
+TEST_F(ManagerTest, EndsWhileItFetchesAUrl) {
+  const int listener = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof address;
+  ASSERT_EQ(::bind(listener, reinterpret_cast<sockaddr*>(&address), size), 0);
+  ASSERT_EQ(::listen(listener, 1), 0);
+  ASSERT_EQ(::getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size), 0);
+  start();
+  worker(old_worker());
+  auto spec = task("cat u");
+  spec.inputs = {manager::input_url("http://127.0.0.1:" + std::to_string(ntohs(address.sin_port)) + "/", "u")};
+  submit(spec);
+  std::atomic<int> client{-1};
+  std::thread accepting([&] { client = ::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC); });
+  while (client < 0) manager_->run_for(std::chrono::milliseconds(20));
+  accepting.join();
+  const auto began = std::chrono::steady_clock::now();
+  manager_->finish();
+  workers_.clear();
+  manager_.reset();
+  EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(60));
+  ::close(client);
+  ::close(listener);
 }
 
 }  // namespace
