@@ -33,6 +33,7 @@ struct EmbeddedCatalog::Impl : std::enable_shared_from_this<Impl> {
     server_options.port = options.port;
     auto made = CatalogServer::make(io, std::move(server_options));
     if (!made) {
+      taken = made.error().text;
       if (!told && owner != nullptr && owner->on_log) owner->on_log("another catalog serves " + where() + "; using it");
       told = true;
       arm_retry();
@@ -77,9 +78,21 @@ struct EmbeddedCatalog::Impl : std::enable_shared_from_this<Impl> {
     query = Query::start(io, std::move(what), [weak = weak_from_this()](auto answer) {
       auto self = weak.lock();
       if (!self) return;
-      if (answer) self->copied = std::move(answer->records);
+      if (answer) {
+        self->copied = std::move(answer->records);
+        self->complained = false;
+      } else {
+        self->complain(answer.error().text);
+      }
       self->arm_copy(self->options.copy_every);
     });
+  }
+
+  void complain(const std::string& why) {
+    if (std::exchange(complained, true) || owner == nullptr || !owner->on_problem) return;
+    owner->on_problem("the catalog cannot be served (" + taken + "), and nobody answers there as one (" + why +
+                      "): workers do not find the project by its name; choose another port with CATALOG_PORT, another "
+                      "catalog with -C, or start workers with HOST PORT");
   }
 
   [[nodiscard]] std::string where() const { return options.address + ":" + std::to_string(options.port); }
@@ -92,7 +105,8 @@ struct EmbeddedCatalog::Impl : std::enable_shared_from_this<Impl> {
   std::unique_ptr<CatalogServer> server;
   std::unique_ptr<Query> query;
   std::vector<Value> copied;
-  bool told = false;
+  std::string taken;  ///< why the ports could not be bound
+  bool told = false, complained = false;
 };
 
 EmbeddedCatalog::EmbeddedCatalog(boost::asio::io_context& io, EmbeddedOptions options)

@@ -45,6 +45,8 @@ class EmbeddedCatalog {
 
   std::function<void()> on_serving;
   std::function<void(const std::string&)> on_log;
+  /// The ports are taken and whoever has them is no catalog; told once until that changes.
+  std::function<void(const std::string&)> on_problem;
 
  private:
   struct Impl;

@@ -89,9 +89,7 @@ struct Manager::Impl {
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work;
   boost::asio::steady_timer deadline, sync_timer;
   ManagerCallbacks callbacks;
-  std::unique_ptr<TransactionsLog> transactions;
-  std::unique_ptr<StatsLog> statistics;
-  std::unique_ptr<DebugLog> debug;
+  Logs logs;
   std::unique_ptr<Journal> journal;
   Environments environments;
   std::unordered_map<TaskId, std::string> keys;  ///< of tasks in the journal, until they end
@@ -107,17 +105,17 @@ std::string Manager::Impl::open_files() {
   if (!options.transactions_log.empty()) {
     auto log = TransactionsLog::open(options.transactions_log, aio::wall_now());
     if (!log.has_value()) return log.error().text;
-    transactions = std::move(*log);
+    logs.transactions = std::move(*log);
   }
   if (!options.stats_log.empty()) {
     auto log = StatsLog::open(options.stats_log);
     if (!log.has_value()) return log.error().text;
-    statistics = std::move(*log);
+    logs.statistics = std::move(*log);
   }
   if (!options.debug_log.empty()) {
     auto log = DebugLog::open(options.debug_log, "work_queue_manager", options.debug_log_limit);
     if (!log.has_value()) return log.error().text;
-    debug = std::move(*log);
+    logs.debug = std::move(*log);
   }
   if (!options.journal.empty()) {
     auto log = Journal::open(options.journal);
@@ -130,7 +128,7 @@ std::string Manager::Impl::open_files() {
 HubConfig Manager::Impl::hub_config(std::string password) const {
   HubConfig config;
   config.core = options.config;
-  config.core.transactions = transactions != nullptr;
+  config.core.transactions = logs.transactions != nullptr;
   config.core.monitoring.process_id = ::getpid();
   config.address = options.address;
   config.any_port = options.port == 0;
@@ -152,17 +150,18 @@ HubEvents Manager::Impl::hub_events() {
   events.on_report = [this](const Report& report, const Effects& effects, const TaskTextPtr& text) {
     on_report(report, effects, text);
   };
-  if (transactions) {
+  if (logs.transactions) {
     events.on_record = [this](const Record& record, std::string_view text) {
-      transactions->record(record.time, text);
+      logs.transactions->record(record.time, text);
       recorded = true;
     };
   }
   events.on_notice = [this](NoticeLevel level, const std::string& text) { note(level, text); };
-  if (debug) {
+  if (logs.debug) {
     events.on_trace = [this](const Peer& peer, bool sent, std::string_view bytes) {
-      debug->lines(aio::wall_now(),
-                   std::string(sent ? "tx to " : "rx from ") + peer.hostname() + " (" + peer.address() + "): ", bytes);
+      logs.debug->lines(
+          aio::wall_now(),
+          std::string(sent ? "tx to " : "rx from ") + peer.hostname() + " (" + peer.address() + "): ", bytes);
     };
   }
   events.on_turn = [this] { on_turn(); };
@@ -182,7 +181,7 @@ void Manager::Impl::fill_identity() {
 }
 
 void Manager::Impl::note(NoticeLevel level, const std::string& text) {
-  if (debug) debug->line(aio::wall_now(), level == NoticeLevel::debug ? "wq" : "notice", text);
+  if (logs.debug) logs.debug->line(aio::wall_now(), level == NoticeLevel::debug ? "wq" : "notice", text);
   if (callbacks.on_notice) callbacks.on_notice(level, text);
 }
 
@@ -212,7 +211,8 @@ void Manager::Impl::on_report(const Report& report, const Effects& effects, cons
 }
 
 void Manager::Impl::on_turn() {
-  if (transactions && std::exchange(recorded, false)) transactions->flush();
+  if (logs.transactions && std::exchange(recorded, false)) logs.transactions->flush();
+  if (const auto problem = logs.problem(); !problem.empty()) note(NoticeLevel::warning, problem);
   if (journal) {
     if (const auto error = journal->flush())
       note(NoticeLevel::warning, "the journal cannot be written: " + error.message());
@@ -220,7 +220,7 @@ void Manager::Impl::on_turn() {
   }
   if (!std::exchange(something_happened, false)) return;
   const auto now = aio::wall_now();
-  if (statistics && statistics->due(now)) statistics->write(hub->stats(), now);
+  if (logs.statistics && logs.statistics->due(now)) logs.statistics->write(hub->stats(), now);
   if (catalog) catalog->changed();
 }
 
@@ -299,13 +299,17 @@ Expected<std::unique_ptr<Manager>> Manager::create(ManagerOptions options) {
   impl->fill_identity();
   if (auto port = impl->hub->start(); !port.has_value()) return port.error();
   if (!impl->options.project.empty()) {
-    auto log = [raw = impl.get()](const std::string& text) { raw->note(NoticeLevel::notice, text); };
-    auto link = CatalogLink::make(impl->io, *impl->hub, {impl->options.catalogs, impl->options.embed_catalog, log});
+    const auto say = [raw = impl.get()](NoticeLevel level) {
+      return [raw, level](const std::string& text) { raw->note(level, text); };
+    };
+    auto link = CatalogLink::make(
+        impl->io, *impl->hub,
+        {impl->options.catalogs, impl->options.embed_catalog, say(NoticeLevel::notice), say(NoticeLevel::warning)});
     if (!link.has_value()) return link.error();
     impl->catalog = std::move(*link);
     impl->catalog->start();
   }
-  if (impl->statistics) impl->statistics->write(impl->hub->stats(), aio::wall_now());
+  if (impl->logs.statistics) impl->logs.statistics->write(impl->hub->stats(), aio::wall_now());
   return std::unique_ptr<Manager>(new Manager(std::move(impl)));
 }
 
@@ -476,8 +480,9 @@ void Manager::finish(bool exit_workers, Duration limit) {
   impl_->deadline.cancel();
   impl_->io.poll();
   const auto now = aio::wall_now();
-  if (impl_->statistics) impl_->statistics->write(impl_->hub->stats(), now);
-  if (impl_->transactions) impl_->transactions->end(now);
+  if (impl_->logs.statistics) impl_->logs.statistics->write(impl_->hub->stats(), now);
+  if (impl_->logs.transactions) impl_->logs.transactions->end(now);
+  if (const auto problem = impl_->logs.problem(); !problem.empty()) impl_->note(NoticeLevel::warning, problem);
   if (impl_->journal) {
     (void)impl_->journal->flush();
     impl_->journal->sync();

@@ -202,6 +202,8 @@ class Machine {
   void set_algorithm(Algorithm algorithm);
   void set_stragglers(Stragglers policy);
   void set_factory_max(std::string_view factory, std::int64_t max_workers, Now now);
+  /// Names that connected workers gave as their factory's.
+  [[nodiscard]] std::vector<std::string> connected_factories() const;
   std::uint32_t set_min_task_id(std::uint32_t n);
 
   // ---- what connections do ----

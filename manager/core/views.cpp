@@ -7,6 +7,14 @@
 
 namespace taskmill::manager {
 
+std::vector<std::string> Machine::connected_factories() const {
+  std::vector<std::string> names;
+  for (const Factory& factory : state_->factories) {
+    if (factory.connected > 0) names.push_back(factory.name);
+  }
+  return names;
+}
+
 TaskView State::view_task(std::uint32_t task) const {
   const TaskRecord& record = tasks[task];
   const SpecView spec = spec_of(record);

@@ -2,11 +2,13 @@
 
 #include <openssl/rand.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <utility>
 
 #include "common/aio/clock.hpp"
+#include "common/catalog/environment.hpp"
 #include "common/catalog/manager_record.hpp"
 
 namespace taskmill::manager {
@@ -35,27 +37,37 @@ bool matters(std::int64_t before, std::int64_t now) {
 }  // namespace
 
 CatalogLink::CatalogLink(boost::asio::io_context& io, Hub& hub, Options options)
-    : io_(io), hub_(hub), options_(std::move(options)), timer_(io), uuid_(make_uuid()) {}
+    : io_(io), hub_(hub), options_(std::move(options)), timer_(io), look_timer_(io), uuid_(make_uuid()) {}
 
 Expected<std::unique_ptr<CatalogLink>> CatalogLink::make(boost::asio::io_context& io, Hub& hub, Options options) {
   std::unique_ptr<CatalogLink> link(new CatalogLink(io, hub, std::move(options)));
+  auto hosts = catalog::catalog_hosts(link->options_.catalogs);
+  if (!hosts.has_value()) return hosts.error();
+  link->hosts_ = std::move(*hosts);
   catalog::PublisherOptions publishing;
   publishing.catalogs = link->options_.catalogs;
-  publishing.on_problem = link->options_.log;
+  const bool embed = link->options_.embed && catalog::should_embed(link->options_.catalogs);
+  // Our own is gone for a moment when another manager takes it over.
+  publishing.on_problem = embed ? link->options_.log : link->options_.warn;
   auto publisher = catalog::Publisher::make(io, std::move(publishing));
   if (!publisher.has_value()) return publisher.error();
   link->publisher_ = std::move(*publisher);
-  if (link->options_.embed && catalog::should_embed(link->options_.catalogs)) {
+  if (embed) {
     link->embedded_ = std::make_unique<catalog::EmbeddedCatalog>(io, catalog::embedded_defaults());
     link->embedded_->on_log = link->options_.log;
+    link->embedded_->on_problem = link->options_.warn;
     link->embedded_->on_serving = [raw = link.get()] { raw->publish(); };
   }
   return link;
 }
 
 void CatalogLink::start() {
-  if (embedded_) embedded_->start();
-  publish();
+  timer_.expires_after(Duration{0});
+  timer_.async_wait([this](ErrorCode error) {
+    if (error) return;
+    if (embedded_) embedded_->start();
+    publish();
+  });
 }
 
 std::string CatalogLink::record() {
@@ -88,6 +100,28 @@ void CatalogLink::publish() {
   last_workers_ = stats.workers_connected;
   published_ = aio::steady_now();
   arm(interval);
+  ask_for_factories();
+}
+
+void CatalogLink::ask_for_factories() {
+  auto names = hub_.machine().connected_factories();
+  if (names.empty()) return;
+  catalog::QueryOptions what;
+  what.hosts = hosts_;
+  what.expression = "type==\"wq_factory\"";
+  what.timeout = std::chrono::seconds(5);
+  what.repeat = false;
+  factories_ = catalog::Query::start(io_, std::move(what), [this, names = std::move(names)](auto answer) {
+    if (!answer || finished_) return;
+    for (const auto& record : answer->records) {
+      const auto name = record.text("factory_name");
+      const auto most = record.integer("max_workers", -1);
+      if (record.text("type") != "wq_factory" || most < 0) continue;
+      if (std::find(names.begin(), names.end(), name) == names.end()) continue;
+      hub_.machine().set_factory_max(name, most, aio::now());
+    }
+    hub_.wake();
+  });
 }
 
 void CatalogLink::arm(Duration wait) {
@@ -101,7 +135,20 @@ void CatalogLink::arm(Duration wait) {
 void CatalogLink::changed() {
   if (finished_) return;
   const auto now = aio::steady_now();
-  if (due_ - now <= shortest || now - looked_ < look_interval) return;  // published soon anyway, or looked just now
+  if (look_armed_ || due_ - now <= shortest) return;  // looked at or published soon anyway
+  if (now - looked_ >= look_interval) return look();
+  look_armed_ = true;
+  look_timer_.expires_after(look_interval);
+  look_timer_.async_wait([this](ErrorCode error) {
+    if (error) return;
+    look_armed_ = false;
+    look();
+  });
+}
+
+void CatalogLink::look() {
+  if (finished_) return;
+  const auto now = aio::steady_now();
   looked_ = now;
   const auto stats = hub_.machine().stats();
   if (!matters(last_tasks_, stats.tasks_waiting + stats.tasks_on_workers) &&
@@ -115,6 +162,9 @@ void CatalogLink::changed() {
 void CatalogLink::finish(std::function<void()> done) {
   if (std::exchange(finished_, true)) return done();
   timer_.cancel();
+  look_timer_.cancel();
+  factories_.reset();
+  if (published_ == Time{}) return done();  // nobody has heard of us
   publisher_->goodbye(record(), [this, done = std::move(done)] {
     if (embedded_) embedded_->stop();
     done();

@@ -2,6 +2,7 @@
 //
 // The record is the queue object plus the manager's identity (catalog.md 6.2). It is published at start, every 60 s,
 // and earlier (at most every two seconds) when the number of tasks or workers changed enough to matter to a factory.
+// With each update the catalogs are asked how many workers the factories of our workers may have (manager.md 14.6).
 #pragma once
 
 #include <boost/asio/io_context.hpp>
@@ -9,10 +10,12 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "common/base/result.hpp"
 #include "common/catalog/embedded.hpp"
 #include "common/catalog/publisher.hpp"
+#include "common/catalog/query.hpp"
 #include "manager/net/hub.hpp"
 
 namespace taskmill::manager {
@@ -23,9 +26,11 @@ class CatalogLink {
     std::string catalogs;  ///< -C list; empty: CATALOG_HOST, else our own on localhost:9097
     bool embed = true;     ///< serve the local catalog when none is named
     std::function<void(const std::string&)> log;
+    std::function<void(const std::string&)> warn;  ///< workers may not find us
   };
   static Expected<std::unique_ptr<CatalogLink>> make(boost::asio::io_context& io, Hub& hub, Options options);
 
+  /// From the next turn on: what was submitted until then is in the first record.
   void start();
   /// Something about tasks or workers changed.
   void changed();
@@ -37,19 +42,23 @@ class CatalogLink {
  private:
   CatalogLink(boost::asio::io_context& io, Hub& hub, Options options);
   void publish();
+  void look();
+  void ask_for_factories();
   [[nodiscard]] std::string record();
   void arm(Duration wait);
 
   boost::asio::io_context& io_;
   Hub& hub_;
   Options options_;
-  boost::asio::steady_timer timer_;
+  boost::asio::steady_timer timer_, look_timer_;
   std::unique_ptr<catalog::Publisher> publisher_;
   std::unique_ptr<catalog::EmbeddedCatalog> embedded_;
+  std::vector<catalog::Host> hosts_;
+  std::unique_ptr<catalog::Query> factories_;
   std::string uuid_;
   Time published_{}, due_{}, looked_{};
   std::int64_t last_tasks_ = 0, last_workers_ = 0;
-  bool finished_ = false;
+  bool finished_ = false, look_armed_ = false;
 };
 
 }  // namespace taskmill::manager

@@ -42,7 +42,13 @@ constexpr std::string_view transactions_header =
     "# time manager_pid TRANSFER (INPUT|OUTPUT) task_id cache_flag sizeinmb walltime filename\n"
     "\n";
 
-Expected<LogFile> open_log(const std::string& path) {
+std::int64_t us(WallTime time) { return time.time_since_epoch().count(); }
+
+}  // namespace
+
+// --- a file ---
+
+Expected<LogFile> LogFile::open(const std::string& path) {
   const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
   std::FILE* file = fd >= 0 ? ::fdopen(fd, "a") : nullptr;
   if (file == nullptr) {
@@ -50,30 +56,51 @@ Expected<LogFile> open_log(const std::string& path) {
     if (fd >= 0) ::close(fd);
     return make_error("cannot write the log " + path + ": " + std::strerror(error));
   }
-  return LogFile(file);
+  return LogFile(file, path);
 }
 
-std::int64_t us(WallTime time) { return time.time_since_epoch().count(); }
+void LogFile::put(std::string_view text) {
+  if (std::fwrite(text.data(), 1, text.size(), file_.get()) != text.size() && error_ == 0) error_ = errno;
+}
 
-}  // namespace
+void LogFile::flush() {
+  if (std::fflush(file_.get()) != 0 && error_ == 0) error_ = errno;
+}
+
+std::string LogFile::problem() {
+  if (error_ == 0 || std::exchange(told_, true)) return {};
+  return "the log " + path_ + " cannot be written: " + std::strerror(error_) + "; it is incomplete";
+}
+
+std::uint64_t LogFile::size() const {
+  struct stat info {};
+  return ::fstat(::fileno(file_.get()), &info) == 0 ? static_cast<std::uint64_t>(info.st_size) : 0;
+}
+
+std::string Logs::problem() {
+  std::string text;
+  if (transactions) text = transactions->problem();
+  if (text.empty() && statistics) text = statistics->problem();
+  if (text.empty() && debug) text = debug->problem();
+  return text;
+}
 
 // --- transactions ---
 
 Expected<std::unique_ptr<TransactionsLog>> TransactionsLog::open(const std::string& path, WallTime now) {
-  auto file = open_log(path);
+  auto file = LogFile::open(path);
   if (!file.has_value()) return file.error();
   std::unique_ptr<TransactionsLog> log(new TransactionsLog(std::move(*file), ::getpid()));
-  std::fwrite(transactions_header.data(), 1, transactions_header.size(), log->file_.get());
+  log->file_.put(transactions_header);
   log->record(now, "MANAGER START");
   log->flush();
   return log;
 }
 
-TransactionsLog::~TransactionsLog() = default;
-
 void TransactionsLog::record(WallTime time, std::string_view text) {
-  std::fprintf(file_.get(), "%lld %lld %.*s\n", static_cast<long long>(us(time)), static_cast<long long>(pid_),
-               static_cast<int>(text.size()), text.data());
+  std::string line = std::to_string(us(time)) + " " + std::to_string(pid_) + " ";
+  line.append(text) += '\n';
+  file_.put(line);
 }
 
 void TransactionsLog::end(WallTime now) {
@@ -139,33 +166,29 @@ std::string stats_line(const Stats& s, WallTime now) {
 }
 
 Expected<std::unique_ptr<StatsLog>> StatsLog::open(const std::string& path) {
-  auto file = open_log(path);
+  auto file = LogFile::open(path);
   if (!file.has_value()) return file.error();
   std::unique_ptr<StatsLog> log(new StatsLog(std::move(*file)));
-  std::fwrite(stats_header.data(), 1, stats_header.size(), log->file_.get());
-  std::fflush(log->file_.get());
+  log->file_.put(stats_header);
+  log->file_.flush();
   return log;
 }
 
 void StatsLog::write(const Stats& stats, WallTime now) {
   last_ = now;
-  const auto line = stats_line(stats, now) + "\n";
-  std::fwrite(line.data(), 1, line.size(), file_.get());
-  std::fflush(file_.get());
+  file_.put(stats_line(stats, now) + "\n");
+  file_.flush();
 }
 
 // --- debug ---
 
-DebugLog::DebugLog(LogFile file, std::string path, std::string program, std::uint64_t limit)
-    : file_(std::move(file)), path_(std::move(path)), program_(std::move(program)), limit_(limit) {
-  struct stat info {};
-  if (::fstat(::fileno(file_.get()), &info) == 0) written_ = static_cast<std::uint64_t>(info.st_size);
-}
+DebugLog::DebugLog(LogFile file, std::string program, std::uint64_t limit)
+    : file_(std::move(file)), program_(std::move(program)), limit_(limit), written_(file_.size()) {}
 
 Expected<std::unique_ptr<DebugLog>> DebugLog::open(const std::string& path, std::string program, std::uint64_t limit) {
-  auto file = open_log(path);
+  auto file = LogFile::open(path);
   if (!file.has_value()) return file.error();
-  return std::unique_ptr<DebugLog>(new DebugLog(std::move(*file), path, std::move(program), limit));
+  return std::unique_ptr<DebugLog>(new DebugLog(std::move(*file), std::move(program), limit));
 }
 
 void DebugLog::line(WallTime now, std::string_view subsystem, std::string_view text) {
@@ -173,14 +196,14 @@ void DebugLog::line(WallTime now, std::string_view subsystem, std::string_view t
   const auto seconds = static_cast<std::time_t>(micros / 1'000'000);
   std::tm parts{};
   ::localtime_r(&seconds, &parts);
-  std::array<char, 32> stamp{};
-  std::strftime(stamp.data(), stamp.size(), "%Y/%m/%d %H:%M:%S", &parts);
-  const int n =
-      std::fprintf(file_.get(), "%s.%02d %s[%d]%.*s: %.*s\n", stamp.data(),
-                   static_cast<int>(micros % 1'000'000 / 10'000), program_.c_str(), static_cast<int>(::getpid()),
-                   static_cast<int>(subsystem.size()), subsystem.data(), static_cast<int>(text.size()), text.data());
-  std::fflush(file_.get());
-  if (n > 0) written_ += static_cast<std::uint64_t>(n);
+  std::array<char, 64> stamp{};
+  const auto length = std::strftime(stamp.data(), stamp.size(), "%Y/%m/%d %H:%M:%S", &parts);
+  std::snprintf(stamp.data() + length, stamp.size() - length, ".%02d ", static_cast<int>(micros % 1'000'000 / 10'000));
+  std::string out = stamp.data() + program_ + "[" + std::to_string(::getpid()) + "]";
+  out.append(subsystem).append(": ").append(text) += '\n';
+  file_.put(out);
+  file_.flush();
+  written_ += out.size();
   if (limit_ > 0 && written_ > limit_) rotate();
 }
 
@@ -198,10 +221,10 @@ void DebugLog::lines(WallTime now, std::string_view prefix, std::string_view byt
 }
 
 void DebugLog::rotate() {
-  const auto old = path_ + ".old";
-  ::rename(path_.c_str(), old.c_str());
+  const std::string path = file_.path();
+  ::rename(path.c_str(), (path + ".old").c_str());
   written_ = 0;
-  if (auto file = open_log(path_); file.has_value()) file_ = std::move(*file);
+  if (auto file = LogFile::open(path); file.has_value()) file_ = std::move(*file);
 }
 
 }  // namespace taskmill::manager

@@ -1,6 +1,11 @@
 // What a manager offers beside running tasks: status, HTTP, the name, cancelling, the journal, logs.
 #include <gmock/gmock.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
+#include <array>
+#include <cstdlib>
 #include <nlohmann/json.hpp>
 
 #include "tests/integration/manager/manager_fixture.hpp"
@@ -325,6 +330,55 @@ TEST_F(ServiceTest, WrongTasksAreRefusedWithTheNameOfTheField) {
   spec.category = "line\nbreak";
   EXPECT_FALSE(manager_->submit(spec).has_value());
   EXPECT_TRUE(manager_->empty());
+}
+
+// --- factories ---
+
+/// A port P such that P and P+1 are free.
+std::uint16_t free_pair() {
+  for (int i = 0; i < 1000; ++i) {
+    std::array<int, 2> sockets{};
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    bool good = true;
+    for (int& fd : sockets) {
+      fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+      good = good && ::bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0 &&
+             ::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) == 0;
+      address.sin_port = htons(static_cast<std::uint16_t>(ntohs(address.sin_port) + 1));
+    }
+    for (const int fd : sockets) ::close(fd);
+    if (good) return static_cast<std::uint16_t>(ntohs(address.sin_port) - 2);
+  }
+  return 0;
+}
+
+TEST_F(ServiceTest, SendsTheSurplusWorkersOfAFactoryAway) {
+  const auto port = free_pair();
+  ::setenv("CATALOG_PORT", std::to_string(port).c_str(), 1);
+  ::unsetenv("CATALOG_HOST");
+  options_.project = "with-a-factory";
+  start();
+  manager_->run_for(std::chrono::milliseconds(100));
+  LineSocket factory(static_cast<std::uint16_t>(port + 1));
+  factory.send(R"({"type":"wq_factory","factory_name":"f","max_workers":1,"port":-7})");
+  factory.close();
+  manager_->run_for(std::chrono::milliseconds(100));
+  LineSocket first(manager_->port());
+  LineSocket second(manager_->port());
+  first.send(greeting("first") + "info from-factory f\n");
+  second.send(greeting("second") + "info from-factory f\n");
+  int gone = 0;
+  for (int i = 0; i < 1000 && gone == 0; ++i) {
+    manager_->run_for(std::chrono::milliseconds(20));
+    gone = (first.wait_closed(0) ? 1 : 0) + (second.wait_closed(0) ? 1 : 0);
+  }
+  EXPECT_EQ(gone, 1);
+  manager_->run_for(std::chrono::seconds(3));  // the next update changes nothing
+  EXPECT_EQ(manager_->stats().workers_connected, 1);
+  ::unsetenv("CATALOG_PORT");
 }
 
 }  // namespace
