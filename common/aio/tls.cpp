@@ -18,6 +18,7 @@ std::string last_error() {
   const auto code = ERR_get_error();
   ERR_clear_error();
   if (code == 0) return "unknown TLS error";
+  if (ERR_SYSTEM_ERROR(code)) return code_of(ERR_GET_REASON(code)).message();  // no such file, permission denied, …
   const char* reason = ERR_reason_error_string(code);
   return reason != nullptr ? reason : "unknown TLS error";
 }

@@ -2,19 +2,17 @@
 
 #include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstring>
 #include <ctime>
 #include <filesystem>
 #include <thread>
 
 #include "common/base/text.hpp"
-
-extern char** environ;
+#include "common/os/fd.hpp"
+#include "common/os/spawn.hpp"
 
 namespace taskmill::manager {
 namespace {
@@ -48,31 +46,22 @@ std::vector<std::string> worker_words(const std::string& program, const LocalWor
   return words;
 }
 
-// Own process group: Ctrl-C in the terminal reaches the manager, which then ends its workers in order.
-int spawn(std::vector<std::string> words, const std::string& log, pid_t& pid) {
-  std::vector<char*> argv;
-  for (auto& word : words) argv.push_back(word.data());
+// In a session of its own: Ctrl-C in the terminal reaches the manager, which then ends its workers in order.
+Result<pid_t> spawn(const std::vector<std::string>& words, const std::string& log) {
+  std::vector<const char*> argv;
+  for (const auto& word : words) argv.push_back(word.c_str());
   argv.push_back(nullptr);
-  posix_spawn_file_actions_t files;
-  posix_spawnattr_t attributes;
-  posix_spawn_file_actions_init(&files);
-  posix_spawnattr_init(&attributes);
-  posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
-  posix_spawn_file_actions_addopen(&files, 1, log.empty() ? "/dev/null" : log.c_str(), O_WRONLY | O_CREAT | O_APPEND,
-                                   0666);
-  posix_spawn_file_actions_adddup2(&files, 1, 2);
-  sigset_t none;
-  sigset_t all;
-  sigemptyset(&none);
-  sigfillset(&all);
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-  posix_spawnattr_setpgroup(&attributes, 0);
-  posix_spawnattr_setsigmask(&attributes, &none);
-  posix_spawnattr_setsigdefault(&attributes, &all);
-  const int error = posix_spawn(&pid, words.front().c_str(), &files, &attributes, argv.data(), environ);
-  posix_spawn_file_actions_destroy(&files);
-  posix_spawnattr_destroy(&attributes);
-  return error;
+  const os::UniqueFd input(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  const os::UniqueFd output(
+      ::open(log.empty() ? "/dev/null" : log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666));
+  if (!input || !output) return errno_code();
+  os::SpawnPlan plan;
+  plan.path = argv[0];
+  plan.argv = argv.data();
+  plan.envp = environ;
+  plan.stdin_fd = input.get();
+  plan.stdout_fd = plan.stderr_fd = output.get();
+  return os::spawn(plan);
 }
 
 std::string ending_text(pid_t pid, int status) {
@@ -88,13 +77,13 @@ std::string LocalWorkers::start(const LocalWorkerOptions& options, const Target&
   const auto program = find_worker(options.program);
   if (program.empty()) return "--local-workers: no work_queue_worker beside this program or in PATH";
   for (int i = 1; i <= options.count; ++i) {
-    pid_t pid = 0;
     const auto log = target.log.empty() ? std::string() : target.log + ".worker-" + std::to_string(i);
-    if (const int error = spawn(worker_words(program, options, target), log, pid); error != 0) {
+    const auto pid = spawn(worker_words(program, options, target), log);
+    if (!pid) {
       stop();
-      return "cannot start " + program + ": " + std::strerror(error);
+      return "cannot start " + program + ": " + pid.error().message();
     }
-    pids_.push_back(pid);
+    pids_.push_back(*pid);
   }
   return {};
 }

@@ -246,6 +246,14 @@ int complain(const std::string& text) {
   return 2;
 }
 
+// Help and version are printed and no error; anything else is one line.
+int end_of_options(const CLI::App& app, const CLI::ParseError& error) {
+  if (error.get_exit_code() == 0) return app.exit(error);
+  const auto chosen = app.get_subcommands();
+  const auto of = chosen.empty() ? std::string() : chosen.front()->get_name() + " ";
+  return complain(std::string(error.what()) + " (see work_queue_manager " + of + "--help)");
+}
+
 }  // namespace
 
 Expected<std::pair<std::string, CategorySettings>> parse_category(const std::string& text) {
@@ -353,8 +361,7 @@ CommandLine parse_command_line(int argc, char** argv) {
   try {
     app.parse(static_cast<int>(words.size()), words.data());
   } catch (const CLI::ParseError& error) {
-    const int code = app.exit(error);
-    line.exit_code = code == 0 ? 0 : 2;
+    line.exit_code = end_of_options(app, error);
     return line;
   }
   line.analyze.program_directory = program_directory();

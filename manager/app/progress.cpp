@@ -38,6 +38,11 @@ std::string bar(double fraction) {
   return text;
 }
 
+// A task without its inputs may have been sent to a worker, but it was never started there.
+bool has_run(const TaskOutcome& outcome) {
+  return outcome.return_status >= 0 && outcome.result != protocol::ResultCode::input_missing;
+}
+
 }  // namespace
 
 std::string submitted_line(TaskId task, const TaskSpec& spec) {
@@ -63,12 +68,12 @@ std::string measured_line(const Measurement& measured, Duration execution) {
 std::string finished_lines(TaskId task, const TaskSpec& spec, const TaskOutcome& outcome) {
   const auto what = is_success(outcome) ? "success" : failure_cause(outcome);
   const auto where = outcome.hostname.empty() ? std::string() : " on " + outcome.hostname;
-  const auto status = outcome.return_status >= 0 ? fmt::format(" return code {} ({})", outcome.return_status, what)
-                                                 : fmt::format(" did not run ({})", what);
+  const auto status = has_run(outcome) ? fmt::format(" return code {} ({})", outcome.return_status, what)
+                                       : fmt::format(" did not run ({})", what);
   std::string text = fmt::format("task id {}{}{}.{}", task.value(),
                                  spec.tag.empty() ? "" : " " + one_line(spec.tag, 40), where, status);
   if (!outcome.message.empty()) text += "\n    " + one_line(outcome.message, 200);
-  if (outcome.try_count > 0) {
+  if (outcome.try_count > 0 && has_run(outcome)) {
     text += "\n" + allocated_line(outcome.allocated) + "\n" + measured_line(outcome.measured, outcome.execute_last);
   }
   return text;

@@ -13,6 +13,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <unordered_map>
@@ -30,30 +31,13 @@ namespace taskmill::manager {
 namespace {
 
 constexpr std::size_t submit_batch = 1000;
-constexpr std::size_t problems_shown = 20;
+constexpr std::size_t problems_shown = 50;
 constexpr auto live_period = std::chrono::milliseconds(200);
 constexpr auto plain_period = std::chrono::seconds(5);
 
 int complain(const std::string& text) {
   std::cerr << "work_queue_manager: " << text << "\n";
   return 2;
-}
-
-TaskList read_tasks(const RunOptions& options) {
-  const bool each = !options.each_line.empty();
-  const auto& path = each ? options.each_line : options.tasks;
-  const auto read = [&](std::istream& in, const std::string& name) {
-    return each ? tasks_for_each_line(in, name, options.command) : read_task_list(in, name);
-  };
-  if (path == "-") return read(std::cin, "standard input");
-  std::ifstream file(path);
-  struct stat info {};
-  if (!file || (::stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode))) {
-    TaskList list;
-    list.problems.push_back(path + ": " + (file ? "is a directory" : std::strerror(errno)));
-    return list;
-  }
-  return read(file, path);
 }
 
 // With --output-dir every output goes below it, whatever the list says.
@@ -68,19 +52,30 @@ std::string confine_outputs(TaskSpec& spec, const std::string& directory) {
   return {};
 }
 
-void prepare_tasks(TaskList& list, const RunOptions& options, const std::string& name) {
-  std::erase_if(list.tasks, [&](TaskLine& task) {
-    if (options.max_retries && task.spec.max_retries == 0) task.spec.max_retries = *options.max_retries;
-    if (task.spec.environment_archive.empty()) task.spec.environment_archive = options.environment;
-    std::string problem;
-    if (!options.output_dir.empty()) problem = confine_outputs(task.spec, options.output_dir);
-    if (problem.empty()) {
-      if (const auto error = Machine::check_spec(task.spec)) problem = error->text;
-    }
-    if (problem.empty()) return false;
-    list.problems.push_back(name + ":" + std::to_string(task.line) + ": " + problem);
-    return true;
-  });
+std::string prepare_task(TaskSpec& spec, const RunOptions& options) {
+  if (options.max_retries && spec.max_retries == 0) spec.max_retries = *options.max_retries;
+  if (spec.environment_archive.empty()) spec.environment_archive = options.environment;
+  if (!options.output_dir.empty()) {
+    if (auto problem = confine_outputs(spec, options.output_dir); !problem.empty()) return problem;
+  }
+  const auto error = Machine::check_spec(spec);
+  return error ? error->text : std::string();
+}
+
+/// Error: the list cannot be read at all.
+Expected<TaskList> read_tasks(const RunOptions& options) {
+  const bool each = !options.each_line.empty();
+  const auto& path = each ? options.each_line : options.tasks;
+  const auto read = [&](std::istream& in, const std::string& name) {
+    const PrepareTask prepare = [&options](TaskSpec& spec) { return prepare_task(spec, options); };
+    return each ? tasks_for_each_line(in, name, options.command, prepare) : read_task_list(in, name, prepare);
+  };
+  if (path == "-") return read(std::cin, "standard input");
+  std::ifstream file(path);
+  struct stat info {};
+  if (!file) return make_error(path + ": " + std::strerror(errno));
+  if (::stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode)) return make_error(path + ": is a directory");
+  return read(file, path);
 }
 
 void show_problems(const std::vector<std::string>& problems) {
@@ -128,9 +123,11 @@ class Run {
  private:
   void on_finished(const FinishedTask& task);
   void save_text(const FinishedTask& task);
+  void lost(const std::string& what);
   void on_notice(NoticeLevel level, const std::string& text);
   void say(const std::string& text);
   void warn(const std::string& text);
+  bool screen_failed();
   void erase_live();
   void draw();
   void arm_tick();
@@ -148,6 +145,7 @@ class Run {
   std::vector<std::uint32_t> lines_;  ///< by task number
   std::uint64_t total_ = 0, drawn_done_ = 0;
   bool live_, drawn_ = false, interrupted_ = false, out_of_time_ = false;
+  bool lost_something_ = false;  ///< results or texts could not be written
   Time start_, last_plain_{};
 };
 
@@ -217,12 +215,18 @@ int Run::wait() {
   manager_.finish(options_.exit_workers);
   workers_.stop();
   if (results_) {
-    if (const auto problem = results_->flush(); !problem.empty()) warn(problem);
+    if (const auto problem = results_->flush(); !problem.empty()) lost(problem);
   }
   if (manager_.skipped() > 0) std::cout << manager_.skipped() << " tasks were done in an earlier run (journal)\n";
   std::cout << summary_.text(aio::steady_now() - start_, stats, unfinished()) << std::flush;
+  if (screen_failed()) lost("standard output cannot be written (is the disk full?)");
   if (interrupted_) return 130;
-  return summary_.failed() > 0 || unfinished() > 0 ? 1 : 0;
+  return summary_.failed() > 0 || unfinished() > 0 || lost_something_ ? 1 : 0;
+}
+
+void Run::lost(const std::string& what) {
+  lost_something_ = true;
+  warn(what);
 }
 
 void Run::on_finished(const FinishedTask& task) {
@@ -239,7 +243,7 @@ void Run::on_finished(const FinishedTask& task) {
   record.output = output;
   record.output_bytes = task.text ? task.text->size() : 0;
   append_result_record(results_->pending(), record);
-  if (const auto problem = results_->flush(); !problem.empty()) warn(problem);
+  if (const auto problem = results_->flush(); !problem.empty()) lost(problem);
 }
 
 void Run::save_text(const FinishedTask& task) {
@@ -250,9 +254,9 @@ void Run::save_text(const FinishedTask& task) {
   for (std::uint64_t at = 0; file && at < task.text->size(); at += block) {
     const auto text = task.text->read(at, block);
     if (::write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))
-      return warn(path + ": " + std::strerror(errno));
+      return lost("--stdout-dir " + path + ": " + std::strerror(errno));
   }
-  if (!file) warn(path + ": " + std::strerror(errno));
+  if (!file) lost("--stdout-dir " + path + ": " + std::strerror(errno));
 }
 
 void Run::on_notice(NoticeLevel level, const std::string& text) {
@@ -273,6 +277,13 @@ void Run::say(const std::string& text) {
 void Run::warn(const std::string& text) {
   erase_live();
   std::cerr << "work_queue_manager: " << text << "\n";
+}
+
+// A reader that closed its end of a pipe has seen enough; anything else is a loss.
+bool Run::screen_failed() {
+  if (std::cout.flush()) return false;
+  struct stat info {};
+  return ::fstat(STDOUT_FILENO, &info) != 0 || !(S_ISFIFO(info.st_mode) || S_ISSOCK(info.st_mode));
 }
 
 ProgressNumbers Run::numbers() const {
@@ -363,10 +374,11 @@ std::string prepare_tls(ManagerOptions& options) {
 }
 
 int run_tasks(const RunOptions& options, ManagerOptions manager_options) {
-  auto list = read_tasks(options);
+  auto read = read_tasks(options);
+  if (!read.has_value()) return complain(read.error().text);
+  TaskList& list = *read;
   const auto name = !options.each_line.empty() ? options.each_line : options.tasks;
   const auto shown_name = name == "-" ? std::string("standard input") : name;
-  prepare_tasks(list, options, shown_name);
   show_problems(list.problems);
   if (!list.problems.empty() && (!options.keep_going || list.tasks.empty())) {
     return complain("nothing was run: " + std::to_string(list.problems.size()) +
@@ -374,8 +386,10 @@ int run_tasks(const RunOptions& options, ManagerOptions manager_options) {
                     (list.tasks.empty() ? "" : " (--keep-going runs the right lines)"));
   }
   for (const auto& directory : {options.output_dir, options.stdout_dir}) {
-    if (!directory.empty() && ::mkdir(directory.c_str(), 0777) != 0 && errno != EEXIST)
-      return complain(directory + ": " + std::strerror(errno));
+    if (directory.empty()) continue;
+    std::error_code error;
+    std::filesystem::create_directories(directory, error);
+    if (error) return complain("cannot make the directory " + directory + ": " + error.message());
   }
   std::unique_ptr<ResultsFile> results;
   if (!options.results.empty()) {

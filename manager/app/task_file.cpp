@@ -317,7 +317,7 @@ Expected<TaskSpec> parse_task_in_full(std::string_view text) {
 namespace {
 
 template <class MakeTask>
-TaskList read_lines(std::istream& in, const std::string& name, MakeTask make_task) {
+TaskList read_lines(std::istream& in, const std::string& name, const PrepareTask& prepare, MakeTask make_task) {
   TaskList list;
   std::size_t number = 0;
   for (std::string line; std::getline(in, line);) {
@@ -325,8 +325,10 @@ TaskList read_lines(std::istream& in, const std::string& name, MakeTask make_tas
     if (!line.empty() && line.back() == '\r') line.pop_back();
     auto task = make_task(line, number);
     if (!task) continue;
-    if (!*task) {
-      list.problems.push_back(name + ":" + std::to_string(number) + ": " + task->error().text);
+    std::string problem = *task ? std::string() : task->error().text;
+    if (problem.empty() && prepare) problem = prepare(**task);
+    if (!problem.empty()) {
+      list.problems.push_back(name + ":" + std::to_string(number) + ": " + problem);
       continue;
     }
     list.tasks.push_back({std::move(**task), number});
@@ -358,22 +360,24 @@ std::string with_line(const std::vector<std::string>& words, const std::string& 
 
 }  // namespace
 
-TaskList read_task_list(std::istream& in, const std::string& name) {
-  return read_lines(in, name, [](const std::string& line, std::size_t) -> std::optional<Expected<TaskSpec>> {
+TaskList read_task_list(std::istream& in, const std::string& name, const PrepareTask& prepare) {
+  return read_lines(in, name, prepare, [](const std::string& line, std::size_t) -> std::optional<Expected<TaskSpec>> {
     const auto text = trim(line);
     if (text.empty() || text.front() == '#') return std::nullopt;
     return parse_task(text);
   });
 }
 
-TaskList tasks_for_each_line(std::istream& in, const std::string& name, const std::vector<std::string>& words) {
-  return read_lines(in, name, [&](const std::string& line, std::size_t number) -> std::optional<Expected<TaskSpec>> {
-    if (trim(line).empty()) return std::nullopt;
-    TaskSpec spec;
-    spec.command = with_line(words, line, number);
-    spec.tag = line;
-    return Expected<TaskSpec>(std::move(spec));
-  });
+TaskList tasks_for_each_line(std::istream& in, const std::string& name, const std::vector<std::string>& words,
+                             const PrepareTask& prepare) {
+  return read_lines(in, name, prepare,
+                    [&](const std::string& line, std::size_t number) -> std::optional<Expected<TaskSpec>> {
+                      if (trim(line).empty()) return std::nullopt;
+                      TaskSpec spec;
+                      spec.command = with_line(words, line, number);
+                      spec.tag = line;
+                      return Expected<TaskSpec>(std::move(spec));
+                    });
 }
 
 }  // namespace taskmill::manager

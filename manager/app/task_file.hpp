@@ -31,11 +31,16 @@ Expected<TaskSpec> parse_task(std::string_view json);
 /// The same without the quick way for plain lines (plain_task_line.hpp).
 Expected<TaskSpec> parse_task_in_full(std::string_view json);
 
-/// Reads all lines; empty lines and lines that begin with '#' are skipped. `name` stands in front of problems.
-TaskList read_task_list(std::istream& in, const std::string& name);
+/// Completes a task that was read; empty, or what is wrong with it.
+using PrepareTask = std::function<std::string(TaskSpec&)>;
+
+/// Reads all lines; empty lines and lines that begin with '#' are skipped. `name` stands in front of problems, which
+/// come in the order of the lines.
+TaskList read_task_list(std::istream& in, const std::string& name, const PrepareTask& prepare = {});
 
 /// `words`: the command; in each, "{}" is replaced by the line (quoted for the shell), "{#}" by its number. A command
 /// without "{}" gets the line as its last word.
-TaskList tasks_for_each_line(std::istream& in, const std::string& name, const std::vector<std::string>& words);
+TaskList tasks_for_each_line(std::istream& in, const std::string& name, const std::vector<std::string>& words,
+                             const PrepareTask& prepare = {});
 
 }  // namespace taskmill::manager

@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -19,6 +20,7 @@ namespace {
 
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::StartsWith;
 
 class CommandTest : public ::testing::Test {
  protected:
@@ -140,13 +142,60 @@ TEST_F(CommandTest, BadOptionsNameThemselves) {
       {{"run", "t.jsonl", "--ssl-key", "k.pem"}, "certificate"},
       {{"run", "t.jsonl", "--each-line", "t.jsonl"}, "not both"},
       {{"run", "--each-line", "t.jsonl"}, "needs a command"},
+      {{"run", "t.jsonl", "--no-such-option"}, "--no-such-option"},
+      {{"run", "t.jsonl", "--ssl-key", "nokey", "--ssl-cert", "nocert"}, "nocert: No such file"},
+      {{"run", "t.jsonl", "--results", "no/where"}, "no/where: No such file"},
+      {{"run", "t.jsonl", "--stats-log", "no/where"}, "no/where: No such file"},
+      {{"run", "t.jsonl", "--output-dir", "t.jsonl/below"}, "t.jsonl/below"},
       {{"frobnicate"}, "frobnicate"},
+      {{}, "subcommand"},
   };
   for (const auto& [arguments, wanted] : cases) {
     const auto done = run(arguments);
     EXPECT_EQ(done.code, 2) << wanted << "\n" << done.text;
     EXPECT_THAT(done.text, HasSubstr(wanted));
+    EXPECT_THAT(done.text, StartsWith("work_queue_manager: "));
+    EXPECT_EQ(std::count(done.text.begin(), done.text.end(), '\n'), 1) << "one clear line:\n" << done.text;
   }
+}
+
+TEST_F(CommandTest, EveryWrongLineIsNamedInOrderWithItsField) {
+  write("t.jsonl",
+        "{\"command\":\"x\",\"category\":\"two words\"}\n{\"command\":\"x\",\"cores\":\"many\"}\n"
+        "{\"command\":\"x\",\"inputs\":[\"a=x\",\"b=x\"]}\n{\"command\":\"x\",\"memory\":-1}\n");
+  const auto done = run({"run", "t.jsonl", "--port", "0"});
+  EXPECT_EQ(done.code, 2);
+  std::size_t last = 0;
+  for (const char* wanted : {"t.jsonl:1: category: ", "t.jsonl:2: cores: ", "t.jsonl:3: inputs[1]: ",
+                             "t.jsonl:4: memory: ", "nothing was run: 4 problems in t.jsonl"}) {
+    const auto at = done.text.find(wanted, last);
+    ASSERT_NE(at, std::string::npos) << wanted << "\n" << done.text;
+    last = at;
+  }
+}
+
+TEST_F(CommandTest, FullDiskIsToldAndNotASuccess) {
+  write("t.jsonl", "{\"command\":\"echo x\"}\n");
+  const auto results = run({"run", "t.jsonl", "--port", "0", "--local-workers", "1", "--results", "/dev/full"});
+  EXPECT_EQ(results.code, 1) << results.text;
+  EXPECT_THAT(results.text, HasSubstr("--results /dev/full: No space left on device"));
+  EXPECT_THAT(results.text, HasSubstr("1 of 1 tasks succeeded"));
+  const auto log = run({"run", "t.jsonl", "--port", "0", "--local-workers", "1", "--transactions-log", "/dev/full"});
+  EXPECT_THAT(log.text, HasSubstr("the log /dev/full cannot be written: No space left on device"));
+  EXPECT_EQ(log.code, 0) << "a log is no result:\n" << log.text;
+  std::filesystem::remove(path("printed"));
+  std::filesystem::create_symlink("/dev/full", path("printed"));
+  int status = 0;  // not through wait(): nobody reads /dev/full to its end
+  ::waitpid(start({"run", "t.jsonl", "--port", "0", "--local-workers", "1"}), &status, 0);
+  EXPECT_EQ(WEXITSTATUS(status), 1);
+}
+
+TEST_F(CommandTest, TaskIsStoppedAtItsRunningTimeByOurWorker) {
+  write("t.jsonl", "{\"command\":\"sleep 300\",\"max_running_time\":1}\n");
+  const auto done = run({"run", "t.jsonl", "--port", "0", "--local-workers", "1", "--results", "r.jsonl"});
+  EXPECT_EQ(done.code, 1) << done.text;
+  EXPECT_THAT(done.text, HasSubstr("1 × MAX_WALL_TIME"));
+  EXPECT_LT(records("r.jsonl").at(0).at("execution").get<double>(), 200);
 }
 
 TEST_F(CommandTest, HelpAndVersionAreNoErrors) {

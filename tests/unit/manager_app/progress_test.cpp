@@ -38,6 +38,11 @@ TEST(Progress, PrintsFinishedTasksAsTheFieldDoes) {
             "    measured cores: 0.3, memory: 120 MB, disk 6 MB, gpus: 0.0, runtime 3.1 s");
 }
 
+TEST(Progress, TaskThatNeverStartedUsedNothing) {
+  EXPECT_EQ(finished_lines(TaskId(7), {}, outcome(protocol::ResultCode::input_missing, 1)),
+            "task id 7 on node01. did not run (INPUT_MISS)");
+}
+
 TEST(Progress, NeverPrintsMinusOne) {
   TaskSpec spec;
   auto done = outcome(protocol::ResultCode::input_missing, -1);
