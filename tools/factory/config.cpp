@@ -265,7 +265,8 @@ std::string describe_config(const FactoryConfig& config) {
   line("max-workers", std::to_string(config.max_workers));
   line("min-workers", std::to_string(config.min_workers));
   line("workers-per-cycle", std::to_string(config.workers_per_cycle));
-  if (config.tasks_per_worker > 0) line("tasks-per-worker", std::to_string(config.tasks_per_worker));
+  const auto one_per_core = std::max<std::int64_t>(1, static_cast<std::int64_t>(config.worker.cores));
+  line("tasks-per-worker", std::to_string(config.tasks_per_worker > 0 ? config.tasks_per_worker : one_per_core));
   line("timeout", std::to_string(config.timeout) + " s");
   if (config.factory_timeout > 0) line("factory-timeout", std::to_string(config.factory_timeout) + " s");
   if (config.worker.cores > 0) {

@@ -147,7 +147,7 @@ class Factory {
     const auto file = config_.config_file;
     config_ = std::move(*loaded);
     config_.config_file = file;
-    print("Configuration file '" + file + "' has been loaded." + describe_config(config_));
+    print("Configuration file '" + absolute(file) + "' has been loaded." + describe_config(config_));
     return true;
   }
 

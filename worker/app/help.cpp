@@ -35,8 +35,8 @@ Finding a manager:
     --connection-mode=MODE   Which of the manager's addresses to use: by_ip, by_hostname, by_apparent_ip.
  -P,--password=FILE          The secret shared with the manager is the content of this file.
     --ssl                    Talk TLS (with -M the catalog says so by itself).
-    --ssl-ca=FILE            Accept only certificates signed by this CA, for this host.
-    --ssl-fingerprint=SHA256 Accept only the certificate with this fingerprint.
+    --ssl-ca=FILE            TLS, and only with certificates signed by this CA, for this host.
+    --ssl-fingerprint=SHA256 TLS, and only with the certificate that has this fingerprint.
     --protocol=9|11|auto     Version to speak (default: find out).
 
 How long to stay:

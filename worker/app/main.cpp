@@ -103,7 +103,7 @@ WorkerSettings settings_of(const Options& options, const measure::HostResources&
   settings.project = options.project;
   settings.catalogs = options.catalogs;
   settings.connection_mode = catalog::parse_connection_mode(options.connection_mode);
-  settings.ssl = options.ssl;
+  settings.ssl = options.ssl || !options.ssl_ca.empty() || !options.ssl_fingerprint.empty();
   settings.tls.ca_file = options.ssl_ca;
   settings.tls.fingerprint = options.ssl_fingerprint;
   settings.password = options.password;

@@ -304,7 +304,7 @@ def slurm_submit_workers_submits(lab):
         text, status = submit_script(lab, "slurm_submit_workers", "-M", 'a|"b c', "-P", secret, "--cores", "2", "--memory", "100", "-p", "-p long", "2", shell=shell)
         expect(status == 0 and "Creating worker submit scripts in" in text, f"{shell}: {status} {text}")
         lines = submitted(lab)[2 * number:]
-        expect(len(lines) == 2 and lines[0] == "sbatch <--job-name> <wqWorker> <--ntasks=1> <--nodes=1> <--cpus-per-task=2> <--mem=100M> <-p> <long>", f"{lines}")
+        expect(len(lines) == 2 and lines[0] == "sbatch <--job-name> <wqWorker> <--ntasks=1> <--nodes=1> <--cpus-per-task> <2> <--mem=100M> <-p> <long>", f"{lines}")
     script = sorted(lab.dir.glob("script.*"))[0].read_text()
     expect(script.startswith("#!/bin/sh\n") and "'-M' 'a|\"b c' '-P' 'pwfile' '--cores' '2'" in script.replace("'--memory' '100' ", ""), script)
     for wrong in (["1"], ["host", "x", "1"], ["-M", "p", "many"], ["--nonsense"], ["-M"]):

@@ -260,7 +260,7 @@ TEST(FactoryConfigFile, UnknownKeysAreNamed) {
 TEST(FactoryConfigFile, IsDescribedAfterLoading) {
   EXPECT_EQ(
       describe_config(*load(
-          R"({"manager-name":"spec.*","max-workers":2,"min-workers":1,"tasks-per-worker":1,"timeout":10,"cores":1,"memory":100,"worker-extra-options":"-d wq"})")),
+          R"({"manager-name":"spec.*","max-workers":2,"min-workers":1,"timeout":10,"cores":1,"memory":100,"worker-extra-options":"-d wq"})")),
       "manager-name: spec.*\nmax-workers: 2\nmin-workers: 1\nworkers-per-cycle: 5\ntasks-per-worker: 1\ntimeout: 10 "
       "s\ncores: 1.000\n"
       "memory: 100 MB\nworker-extra-options: -d wq\n");
