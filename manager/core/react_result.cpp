@@ -119,9 +119,10 @@ void State::begin_retrieval(std::uint32_t index) {
 
   const bool succeeded = a.result == ResultCode::success && a.exit_code == 0;
   const bool none = a.result == ResultCode::resource_exhaustion || a.result == ResultCode::input_missing;
-  const auto fetch = [&](std::uint32_t output, RemoteName name, std::string_view path, std::string_view remote,
-                         bool cached) {
-    const TextRef name_ref = out.add(name_text(name, path));
+  // `named`: what the name at the worker was made of when the task was described.
+  const auto fetch = [&](std::uint32_t output, RemoteName name, std::string_view named, std::string_view path,
+                         std::string_view remote, bool cached) {
+    const TextRef name_ref = out.add(name_text(name, named));
     const TextRef path_ref = out.add(path);
     const TextRef remote_ref = out.add(remote);
     Action& action = act(ActionKind::fetch, w);
@@ -136,15 +137,16 @@ void State::begin_retrieval(std::uint32_t index) {
     expect_reply(w);
   };
   if (a.wrapped) {
-    fetch(summary_output, a.names.back(), monitor_summary_path(config.monitoring, record.id.value()),
-          monitor_summary_name, false);
+    fetch(summary_output, a.names.back(), monitor_summary_name,
+          monitor_summary_path(config.monitoring, record.id.value()), monitor_summary_name, false);
   }
   std::vector<bool> fetched(spec->outputs, false);
   for (std::uint32_t i = 0; i < spec->outputs && !none; ++i) {
     const PackedOutput& output = spec.output(i);
     if (!wanted(output.flags, succeeded)) continue;
     fetched[i] = true;
-    fetch(i, a.names[spec->inputs + i], spec.text(output.local), spec.text(output.remote), output.file != no_index);
+    const auto local = spec.text(output.local);
+    fetch(i, a.names[spec->inputs + i], local, local, spec.text(output.remote), output.file != no_index);
   }
   act(ActionKind::kill, w).task = record.id;
   done_with_inputs(index, true);
