@@ -19,11 +19,12 @@ struct Bar {
   Duration begin, end;
 };
 
+// At most three characters, so that a blank is left before the unit.
 std::string rate_text(double rate) {
   if (rate <= 0) return "?";
-  if (rate < 10) return fmt::format("{:.1f}", rate);
-  if (rate < 10'000) return fmt::format("{:.0f}", rate);
-  return rate < 1e7 ? fmt::format("{:.0f}k", rate / 1e3) : fmt::format("{:.0f}M", rate / 1e6);
+  if (rate < 9.95) return fmt::format("{:.1f}", rate);
+  if (rate < 999.5) return fmt::format("{:.0f}", rate);
+  return rate < 999.5e3 ? fmt::format("{:.0f}k", rate / 1e3) : fmt::format("{:.0f}M", rate / 1e6);
 }
 
 std::string times_text(const Bar& bar, Duration elapsed) {
@@ -59,33 +60,42 @@ void update_times(BarTimes& times, const Progress& p, Duration elapsed) {
   note(times.processing_end,
        all_known && p.events_processed > 0 && p.events_processed + p.events_lost >= p.events_known);
   note(times.accumulating, p.accumulations_done > 0);
+  note(times.accumulating_end,
+       times.processing_end.count() >= 0 && p.in_flight == 0 && p.accumulations_done >= p.accumulations_expected);
 }
 
+// What does not fit is left out, the least important first: the bar shrinks and goes, then the times, then the counts.
 std::vector<std::string> bar_lines(const Progress& p, const BarTimes& times, Duration elapsed, std::size_t width) {
   const Bar bars[] = {
       {"Preprocessing", "file/s", p.files_counted, p.files_total, times.preprocessing, times.preprocessing_end},
       {"Submitted", "event/s", p.events_submitted, p.events_known, times.processing, times.submitted_end},
       {"Processed", "event/s", p.events_processed, p.events_known, times.processing, times.processing_end},
-      {"Accumulated", "tasks/s", p.accumulations_done, p.accumulations_expected, times.accumulating, Duration(-1)},
+      {"Accumulated", "tasks/s", p.accumulations_done, p.accumulations_expected, times.accumulating,
+       times.accumulating_end},
   };
-  std::size_t count_width = 9;
-  for (const auto& bar : bars) count_width = std::max(count_width, fmt::format("{}/{}", bar.done, bar.total).size());
-  const std::size_t times_width = times_text(bars[0], elapsed).size();
-  const std::size_t head = label_width + 1 + 4;  // "Preprocessing 100%"
+  std::size_t count_width = 0;
+  std::size_t times_width = 0;
+  for (const auto& bar : bars) {
+    count_width = std::max(count_width, fmt::format("{}/{}", bar.done, bar.total).size());
+    times_width = std::max(times_width, times_text(bar, elapsed).size());
+  }
+  const std::size_t head = label_width + 5;  // "Preprocessing 100%"
+  const std::size_t counts = 1 + count_width;
   const bool limited = width != 0;
-  const bool with_times = !limited || head + 1 + count_width + times_width <= width;
-  const std::size_t used = head + 1 + count_width + (with_times ? times_width : 0);
+  const bool with_counts = !limited || head + counts <= width;
+  const bool with_times = !limited || head + counts + times_width <= width;
+  const std::size_t used = head + counts + (with_times ? times_width : 0);
   const std::size_t bar_width = !limited ? full_bar : std::min(full_bar, width > used + 1 ? width - used - 1 : 0);
   std::vector<std::string> lines;
   for (const auto& bar : bars) {
     const double fraction =
         bar.total > 0 ? std::min(1.0, static_cast<double>(bar.done) / static_cast<double>(bar.total)) : 0;
-    std::string line =
-        fmt::format("{:>13} {:3.0f}%", bar.label, std::min(fraction, bar.done < bar.total ? 0.99 : 1.0) * 100);
-    if (bar_width > 0) line += " " + filled(bar_width, fraction);
-    line += fmt::format(" {:>{}}", fmt::format("{}/{}", bar.done, bar.total), count_width - (bar_width > 0 ? 1 : 0));
+    const double shown = bar.done < bar.total ? std::min(fraction, 0.99) : fraction;
+    std::string line = fmt::format("{:>13} {:3.0f}%", bar.label, shown * 100);
+    if (limited && head > width) line.resize(width);
+    if (with_counts && bar_width > 0) line += " " + filled(bar_width, fraction);
+    if (with_counts) line += fmt::format(" {:>{}}", fmt::format("{}/{}", bar.done, bar.total), count_width);
     if (with_times) line += times_text(bar, elapsed);
-    if (limited && head + 1 + count_width > width) line = line.substr(0, width);
     lines.push_back(std::move(line));
   }
   return lines;

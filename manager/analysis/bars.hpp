@@ -11,8 +11,9 @@ namespace taskmill::manager::analysis {
 
 /// When each phase began and was last seen unfinished; the caller keeps it and passes it along.
 struct BarTimes {
-  Duration preprocessing{-1}, processing{-1}, accumulating{-1};           ///< begin; negative: not yet
-  Duration preprocessing_end{-1}, processing_end{-1}, submitted_end{-1};  ///< end; negative: not yet
+  Duration preprocessing{-1}, processing{-1}, accumulating{-1};  ///< begin; negative: not yet
+  /// End; negative: not yet.
+  Duration preprocessing_end{-1}, processing_end{-1}, submitted_end{-1}, accumulating_end{-1};
 };
 
 /// Notes begins and ends of phases at `elapsed` since the start of the run.
@@ -22,7 +23,7 @@ void update_times(BarTimes& times, const Progress& progress, Duration elapsed);
 std::vector<std::string> bar_lines(const Progress& progress, const BarTimes& times, Duration elapsed,
                                    std::size_t width);
 
-/// "0:00:12 2/2 files, 120000/400224 events (30%), 3 results merged, 14 tasks in flight, 4 workers"
+/// "0:00:12 2/2 files, 120000/400224 events (30%), 3 merges done, 14 tasks in flight, 4 workers"
 std::string plain_line(const Progress& progress, Duration elapsed, std::int64_t workers);
 
 }  // namespace taskmill::manager::analysis

@@ -1,11 +1,11 @@
 #include "manager/analysis/count_cache.hpp"
 
-#include <sys/stat.h>
-
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+
+#include "manager/analysis/file_identity.hpp"
 
 namespace taskmill::manager::analysis {
 namespace {
@@ -18,15 +18,6 @@ std::string default_directory() {
   if (const char* home = std::getenv("HOME"); home != nullptr && *home != '\0')
     return std::string(home) + "/.cache/taskmill";
   return {};
-}
-
-// FNV-1a: names a file; the full key is compared when it is read back.
-std::string short_name(const std::string& key) {
-  std::uint64_t hash = 0xcbf29ce484222325ULL;
-  for (const char c : key) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL;
-  char text[24];
-  std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(hash));
-  return text;
 }
 
 }  // namespace
@@ -49,10 +40,8 @@ CountCache::CountCache(std::string directory) : directory_(std::move(directory))
 }
 
 std::string CountCache::key_of(const std::string& path, const std::string& what) {
-  struct stat info {};
-  if (::stat(path.c_str(), &info) != 0) return {};
-  return path + "|" + std::to_string(info.st_size) + "|" + std::to_string(info.st_mtim.tv_sec) + "." +
-         std::to_string(info.st_mtim.tv_nsec) + "|" + what;
+  const auto identity = file_identity(path);
+  return identity.empty() ? std::string() : path + "|" + identity + "|" + what;
 }
 
 std::optional<KnownCount> CountCache::find(const std::string& path, const std::string& what) const {
@@ -69,7 +58,7 @@ std::string CountCache::remember(const std::string& path, const std::string& wha
   KnownCount stored = count;
   stored.index_path = index_file;
   if (!index_file.empty()) {
-    const auto target = directory_ + "/index-" + short_name(key);
+    const auto target = directory_ + "/index-" + short_hash(key);
     std::error_code error;
     fs::copy_file(index_file, target, fs::copy_options::overwrite_existing, error);
     if (!error) stored.index_path = target;

@@ -1,5 +1,6 @@
 #include "manager/analysis/executor.hpp"
 
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -11,6 +12,7 @@
 #include "common/base/text.hpp"
 #include "manager/analysis/description/placeholders.hpp"
 #include "manager/analysis/task_lines.hpp"
+#include "manager/app/result_record.hpp"
 
 namespace taskmill::manager::analysis {
 namespace {
@@ -21,6 +23,7 @@ constexpr const char* tool_name = "analysis_tool";
 constexpr const char* index_name = "events.index";
 constexpr const char* slice_name = "slice";
 constexpr std::size_t max_traces = 2'000'000;
+constexpr std::size_t max_failure_causes = 1000;
 
 CommandTemplate parsed(const std::string& command, const std::vector<std::string>& names) {
   auto result = CommandTemplate::parse(command, names);
@@ -53,33 +56,16 @@ Executor::Executor(Description description, ExecutorOptions options, TaskService
       say_(std::move(say)),
       planner_(description_.planner),
       counts_(options_.count_cache),
+      checkpoint_(description_.checkpoint),
       preprocess_(parsed(description_.preprocess.command, preprocess_placeholders())),
       process_(parsed(description_.process.command, process_placeholders())),
       accumulate_(parsed(description_.accumulate.command, accumulate_placeholders())) {}
 
-std::string Executor::start() {
-  std::error_code error;
-  fs::create_directories(options_.work_directory, error);
-  if (error) return "cannot make the work directory " + options_.work_directory + ": " + error.message();
-  for (const auto& dataset : description_.datasets) {
-    const auto number = planner_.add_dataset(dataset.name);
-    for (const auto& file : dataset.files) {
-      std::optional<KnownCount> known;
-      if (!file.is_url)
-        known = counts_.find(file.location, description_.preprocess.builtin + "|" + dataset.tree + "|" +
-                                                description_.preprocess.command);
-      planner_.add_file(number, file.location, known ? std::optional(known->events) : std::nullopt);
-      sources_.push_back(file);
-      index_paths_.push_back(known ? known->index_path : "");
-    }
-  }
-  read_checkpoint();
-  return {};
-}
-
 void Executor::pump() {
-  if (stopping_) withdraw_waiting();
+  if (planner_.stopping()) withdraw_waiting();
   const auto wanted = service_.wanted_in_flight();
+  const auto cores_each = static_cast<std::size_t>(std::max(resources_of(description_.process).cores, 1.0));
+  planner_.set_capacity(service_.total_cores() / cores_each);
   while (tasks_.size() < wanted) {
     const auto item = planner_.next();
     if (!item) return;
@@ -90,8 +76,7 @@ void Executor::pump() {
       planner_.on_failed(item->id, task.error().text);
       continue;
     }
-    const auto serial = submitted_[item->kind]++;
-    Running running{*item, item_name(item->kind, serial)};
+    Running running{*item, item_name(item->kind, submitted_++)};
     say_submitted(*task, running);
     tasks_.emplace(*task, std::move(running));
   }
@@ -113,9 +98,16 @@ std::optional<TaskSpec> Executor::make_task(const WorkItem& item) {
       make_accumulate(spec, item, values);
       break;
   }
-  spec.command = wrap_environment(spec, spec.command);
+  // Coffea's tasks run in the environment, our own built-in programs need none.
+  if (!description_.environment_file.empty() && runs_command(item.kind))
+    spec.environment_archive = description_.environment_file;
   for (const auto& [name, value] : description_.environment) spec.environment.push_back({name, value});
   return spec;
+}
+
+bool Executor::runs_command(ItemKind kind) const {
+  if (kind == ItemKind::preprocess) return !description_.preprocess.command.empty();
+  return kind == ItemKind::process || !description_.accumulate.command.empty();
 }
 
 Resources Executor::resources_of(const PhaseDescription& phase) const {
@@ -230,7 +222,9 @@ void Executor::make_process(TaskSpec& spec, const WorkItem& item, CommandTemplat
     }
     spec.command = cut + " && { " + spec.command + "\n}";
   }
-  spec.outputs.push_back({item_path(item.id, "partial"), "partial", OutputWhen::on_success, false, false});
+  // A copy stays where it was made: a merge there need not send it again. The manager's own copy is what no lost worker
+  // takes away.
+  spec.outputs.push_back({result_path(item.id), "partial", OutputWhen::on_success, false, true});
 }
 
 void Executor::make_accumulate(TaskSpec& spec, const WorkItem& item, CommandTemplate::Values& values) {
@@ -242,7 +236,6 @@ void Executor::make_accumulate(TaskSpec& spec, const WorkItem& item, CommandTemp
     InputSpec input;
     input.source = partial_path(item.inputs[i]);
     input.remote = "part-" + std::to_string(i);
-    input.cache = false;
     names.push_back(input.remote);
     spec.inputs.push_back(std::move(input));
   }
@@ -257,24 +250,7 @@ void Executor::make_accumulate(TaskSpec& spec, const WorkItem& item, CommandTemp
     spec.command += " merged";
     for (const auto& name : names) spec.command += " " + name;
   }
-  spec.outputs.push_back({item_path(item.id, "partial"), "merged", OutputWhen::on_success, false, false});
-}
-
-// The way of Coffea's executor (environments.md 5.4): the runner and the archive are cached inputs, unpacked once per
-// worker.
-std::string Executor::wrap_environment(TaskSpec& spec, const std::string& command) const {
-  if (description_.environment_file.empty()) return command;
-  InputSpec runner;
-  runner.source = options_.environment_tool;
-  runner.remote = "py_wrapper";
-  InputSpec archive;
-  archive.source = description_.environment_file;
-  archive.remote = "env_file";
-  spec.inputs.push_back(std::move(runner));
-  spec.inputs.push_back(std::move(archive));
-  const auto base = fs::path(description_.environment_file).filename().string();
-  return "./py_wrapper -e env_file -u \"$WORK_QUEUE_SANDBOX\"/" +
-         shell_quote(base + "-env-" + std::to_string(::getpid())) + " -- /bin/sh -c " + shell_quote(command);
+  spec.outputs.push_back({result_path(item.id), "merged", OutputWhen::on_success, false, true});
 }
 
 // --- from finished tasks to facts ---
@@ -289,6 +265,10 @@ void Executor::on_finished(TaskId task, const TaskOutcome& outcome, std::string_
   keep_trace(running, outcome, ok);
   if (ok) return succeed(running, outcome, stdout_text);
   const auto reason = failure_text(outcome, stdout_text);
+  if (failures_.size() < max_failure_causes) {
+    auto& group = failures_[{running.item.kind, failure_cause(outcome)}];
+    if (++group.count == 1) group.example = running.name + ": " + reason;
+  }
   if (outcome.result == protocol::ResultCode::resource_exhaustion) {
     planner_.on_exhausted(running.item.id, reason);
   } else {
@@ -299,23 +279,19 @@ void Executor::on_finished(TaskId task, const TaskOutcome& outcome, std::string_
 void Executor::succeed(const Running& running, const TaskOutcome& outcome, std::string_view stdout_text) {
   const auto& item = running.item;
   if (item.kind == ItemKind::preprocess) return count_done(running, stdout_text);
-  const auto path = item_path(item.id, "partial");
+  const auto path = result_path(item.id);
   const double wall = static_cast<double>(outcome.execute_last.count()) * 1e-6;
-  const auto location = host_index(outcome.hostname);
+  const auto location = place_of(outcome.host);
   std::optional<PartialId> partial;
   if (item.kind == ItemKind::process) {
     partial = planner_.on_processed(item.id, wall, static_cast<double>(outcome.measured.memory), location);
   } else {
     partial = planner_.on_accumulated(item.id, location);
-    drop_partials(item.inputs);
   }
-  std::error_code error;
-  if (!partial) {
-    fs::remove(path, error);
-    return;
-  }
-  fs::rename(path, partial_path(*partial), error);
-  append_checkpoint(*partial);
+  if (!partial) return drop_file(path);
+  paths_.emplace(*partial, path);
+  if (keeps_for_checkpoint(item.kind)) checkpoint_.append({path, item.group, planner_.events_of(*partial)});
+  drop_partials(item.inputs);  // last: a manager that is killed before can still resume from them
 }
 
 void Executor::count_done(const Running& running, std::string_view stdout_text) {
@@ -335,10 +311,8 @@ void Executor::count_done(const Running& running, std::string_view stdout_text) 
   const auto& source = sources_[item.file];
   index_paths_[item.file] = has_index ? index : "";
   if (!source.is_url) {
-    const auto what =
-        description_.preprocess.builtin + "|" + dataset_of(item.file).tree + "|" + description_.preprocess.command;
-    index_paths_[item.file] =
-        counts_.remember(source.location, what, {*events, description_.preprocess.builtin, ""}, has_index ? index : "");
+    index_paths_[item.file] = counts_.remember(source.location, counting_of(dataset_of(item.file)),
+                                               {*events, description_.preprocess.builtin, ""}, has_index ? index : "");
   }
   planner_.on_counted(item.id, *events);
 }
@@ -353,7 +327,6 @@ void Executor::withdraw_waiting() {
 }
 
 void Executor::stop() {
-  stopping_ = true;
   planner_.stop_submitting();
   pump();
 }
@@ -370,7 +343,9 @@ void Executor::keep_trace(const Running& running, const TaskOutcome& outcome, bo
   trace.end = outcome.commit_end + outcome.execute_last;
   trace.events = running.item.kind == ItemKind::process ? running.item.range.count() : 0;
   trace.memory_mb = static_cast<double>(outcome.measured.memory);
-  trace.cores = outcome.measured.cores;
+  trace.cores = outcome.allocated.cores;
+  trace.exhausted_s = static_cast<double>(outcome.execute_exhaustion.count()) * 1e-6;
+  trace.lost_s = static_cast<double>(outcome.execute_failure.count()) * 1e-6;
   trace.host = host_index(outcome.hostname);
   traces_.push_back(trace);
 }
@@ -381,8 +356,14 @@ std::uint32_t Executor::host_index(const std::string& host) {
   return found->second;
 }
 
-std::string Executor::partial_path(PartialId partial) const {
-  return options_.work_directory + "/result-" + std::to_string(partial.value());
+std::uint32_t Executor::place_of(const std::string& worker) {
+  return places_.emplace(worker, static_cast<std::uint32_t>(places_.size())).first->second;
+}
+
+const std::string& Executor::partial_path(PartialId partial) const { return paths_.at(partial); }
+
+std::string Executor::result_path(ItemId item) const {
+  return fmt::format("{}/result-{}-{}", options_.work_directory, run_number_, item.value());
 }
 
 std::string Executor::item_path(ItemId item, std::string_view kind) const {
@@ -393,9 +374,23 @@ const DatasetDescription& Executor::dataset_of(std::uint32_t file) const {
   return description_.datasets[planner_.dataset_of(file)];
 }
 
+// With a checkpoint, a fixed order of additions can only be resumed from chunks: those stay until the end.
+bool Executor::keeps_for_checkpoint(ItemKind kind) const {
+  return checkpoint_.enabled() && (!description_.planner.deterministic || kind == ItemKind::process);
+}
+
 void Executor::drop_partials(const std::vector<PartialId>& partials) {
+  if (checkpoint_.enabled() && description_.planner.deterministic) return;
+  for (const auto partial : partials) {
+    drop_file(partial_path(partial));
+    paths_.erase(partial);
+  }
+}
+
+void Executor::drop_file(const std::string& path) {
   std::error_code ignored;
-  for (const auto partial : partials) fs::remove(partial_path(partial), ignored);
+  fs::remove(path, ignored);
+  service_.forget(path);
 }
 
 void Executor::say_submitted(TaskId task, const Running& running) {

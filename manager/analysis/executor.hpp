@@ -13,6 +13,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "manager/analysis/checkpoint.hpp"
 #include "manager/analysis/core/planner.hpp"
 #include "manager/analysis/count_cache.hpp"
 #include "manager/analysis/description/command_template.hpp"
@@ -28,16 +29,24 @@ struct TaskTrace {
   bool succeeded = false, exhausted = false;
   WallTime start, end;
   std::uint64_t events = 0;
-  double memory_mb = -1, cores = -1;
-  std::uint32_t host = 0;  ///< index into Executor::hosts()
+  double memory_mb = -1;               ///< measured
+  double cores = -1;                   ///< allocated
+  double exhausted_s = 0, lost_s = 0;  ///< earlier and this attempt over its box; with a lost worker or as too slow
+  std::uint32_t host = 0;              ///< index into Executor::hosts()
 };
+
+/// Attempts that failed for the same cause.
+struct FailureGroup {
+  std::uint64_t count = 0;
+  std::string example;  ///< evidence of the first
+};
+using FailureGroups = std::map<std::pair<ItemKind, std::string>, FailureGroup>;
 
 struct ExecutorOptions {
   std::string work_directory;
-  std::string analysis_tool;     ///< path of our static analysis_tool
-  std::string count_cache;       ///< directory; empty: the user's
-  std::string environment_tool;  ///< path of poncho_package_run, needed with environment_file
-  bool keep_partials = false;    ///< do not remove the work directory's files
+  std::string analysis_tool;   ///< path of our static analysis_tool
+  std::string count_cache;     ///< directory; empty: the user's
+  bool keep_partials = false;  ///< do not remove the work directory's files
 };
 
 class Executor {
@@ -55,9 +64,12 @@ class Executor {
   void stop();
   [[nodiscard]] bool finished() const { return planner_.finished() && tasks_.empty(); }
 
-  /// Moves the result(s) to the output path and writes the accounting. Empty, or what is wrong.
+  /// Puts the result(s) at the output path and writes the accounting. Empty, or what is wrong.
   std::string write_results();
-  /// Merges what is there now into `path` without disturbing the run (built-in accumulators only).
+  /// Files written by write_results(); empty when nothing was processed.
+  [[nodiscard]] const std::vector<std::string>& result_files() const { return result_files_; }
+  /// Merges what is there now into `path` without disturbing the run (built-in accumulators only); the accounting of
+  /// that moment goes beside it.
   std::string write_snapshot(const std::string& path) const;
 
   /// Categories this analysis uses: preprocessing, processing, accumulating.
@@ -68,7 +80,10 @@ class Executor {
   [[nodiscard]] const Description& description() const { return description_; }
   [[nodiscard]] const std::vector<TaskTrace>& traces() const { return traces_; }
   [[nodiscard]] const std::vector<std::string>& hosts() const { return hosts_; }
-  [[nodiscard]] bool complete() const;  ///< every event is in the result
+  [[nodiscard]] const FailureGroups& failures() const { return failures_; }
+  [[nodiscard]] bool complete() const;  ///< every event of every file is in the result
+  /// All that was asked for is in the result: complete, but for what maxchunks and skip_bad_files leave out.
+  [[nodiscard]] bool succeeded() const;
 
  private:
   struct Running {
@@ -77,8 +92,11 @@ class Executor {
   };
 
   void withdraw_waiting();
-  void read_checkpoint();
-  void append_checkpoint(PartialId partial);
+  std::string restore();
+  void clean_work_directory();
+  [[nodiscard]] Checkpoint::Sources checkpoint_sources() const;
+  [[nodiscard]] bool keeps_for_checkpoint(ItemKind kind) const;
+  [[nodiscard]] std::string counting_of(const DatasetDescription& dataset) const;
   std::optional<TaskSpec> make_task(const WorkItem& item);
   void fill_common(TaskSpec& spec, const WorkItem& item, const PhaseDescription& phase,
                    CommandTemplate::Values& values);
@@ -87,18 +105,24 @@ class Executor {
   void make_accumulate(TaskSpec& spec, const WorkItem& item, CommandTemplate::Values& values);
   std::string add_source(TaskSpec& spec, std::uint32_t file);
   void add_tool(TaskSpec& spec, CommandTemplate::Values& values);
-  std::string wrap_environment(TaskSpec& spec, const std::string& command) const;
+  [[nodiscard]] bool runs_command(ItemKind kind) const;
   void say_submitted(TaskId task, const Running& running);
   void say_finished(TaskId task, const Running& running, const TaskOutcome& outcome);
   void succeed(const Running& running, const TaskOutcome& outcome, std::string_view stdout_text);
   void count_done(const Running& running, std::string_view stdout_text);
   void keep_trace(const Running& running, const TaskOutcome& outcome, bool succeeded);
   std::uint32_t host_index(const std::string& host);
-  [[nodiscard]] std::string partial_path(PartialId partial) const;
+  std::uint32_t place_of(const std::string& worker);
+  [[nodiscard]] const std::string& partial_path(PartialId partial) const;
+  [[nodiscard]] std::string result_path(ItemId item) const;
   [[nodiscard]] std::string item_path(ItemId item, std::string_view kind) const;
   [[nodiscard]] const DatasetDescription& dataset_of(std::uint32_t file) const;
-  [[nodiscard]] std::string accounting_text() const;
+  [[nodiscard]] bool is_missing_events(std::uint32_t file) const;
+  [[nodiscard]] std::string why_missing(std::uint32_t file) const;
+  [[nodiscard]] std::string accounting_text(const std::vector<std::string>& results) const;
   void drop_partials(const std::vector<PartialId>& partials);
+  void drop_file(const std::string& path);
+  Expected<std::vector<std::string>> write_groups(const std::string& path, bool all_groups) const;
 
   Description description_;
   ExecutorOptions options_;
@@ -106,16 +130,20 @@ class Executor {
   std::function<void(std::string)> say_;
   Planner planner_;
   CountCache counts_;
+  Checkpoint checkpoint_;
   CommandTemplate preprocess_, process_, accumulate_;
   std::vector<SourceFile> sources_;       ///< by the planner's file index
   std::vector<std::string> index_paths_;  ///< line index of each file, empty where there is none
   std::unordered_map<TaskId, Running> tasks_;
   std::vector<TaskTrace> traces_;
   std::vector<std::string> hosts_;
+  FailureGroups failures_;
+  std::vector<std::string> result_files_;
   std::unordered_map<std::string, std::uint32_t> host_numbers_;
-  std::map<ItemKind, std::uint64_t> submitted_;
-  std::vector<std::pair<std::string, PartialId>> restored_;  ///< partial results of an earlier run
-  bool stopping_ = false;
+  std::uint64_t submitted_ = 0;
+  std::map<PartialId, std::string> paths_;                 ///< of partial results, of earlier runs too
+  std::uint64_t run_number_ = 1;                           ///< part of the names of partial results
+  std::unordered_map<std::string, std::uint32_t> places_;  ///< workers that made partial results, numbered
 };
 
 }  // namespace taskmill::manager::analysis

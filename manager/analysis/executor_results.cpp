@@ -1,4 +1,5 @@
 // The end of an analysis: results at their place, the accounting beside them, snapshots and checkpoints.
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -45,43 +46,96 @@ std::string with_part(const std::string& path, const std::string& part) {
 }  // namespace
 
 bool Executor::complete() const {
-  if (!planner_.losses().empty()) return false;
   for (std::uint32_t file = 0; file < planner_.file_count(); ++file) {
-    const auto events = planner_.events_in(file);
-    if (!events) return false;
-    if (!description_.planner.maxchunks && !planner_.processed().missing(file, *events).empty()) return false;
+    if (is_missing_events(file)) return false;
   }
-  return true;
+  return std::none_of(planner_.losses().begin(), planner_.losses().end(),
+                      [](const Loss& loss) { return loss.kind == ItemKind::accumulate; });
+}
+
+bool Executor::succeeded() const {
+  if (planner_.stopping()) return false;
+  const auto is_skipped = [](const Loss& loss) { return loss.kind == ItemKind::preprocess; };
+  return std::all_of(planner_.losses().begin(), planner_.losses().end(), is_skipped);
+}
+
+bool Executor::is_missing_events(std::uint32_t file) const {
+  const auto events = planner_.events_in(file);
+  return !events || !planner_.processed().missing(file, *events).empty();
+}
+
+// Why events of a file are not in the result. Losses come with their evidence; what is left was not tried.
+std::string Executor::why_missing(std::uint32_t file) const {
+  std::uint64_t lost = 0;
+  std::string reason;
+  for (const auto& loss : planner_.losses()) {
+    if (loss.kind == ItemKind::accumulate || loss.file != file) continue;
+    lost += loss.range.count();
+    if (loss.kind == ItemKind::preprocess) return "not counted: " + loss.reason;
+    reason = "given up, see losses";
+  }
+  std::uint64_t missing = 0;
+  for (const auto& gap : planner_.processed().missing(file, planner_.events_in(file).value_or(0)))
+    missing += gap.count();
+  if (lost == missing && !reason.empty()) return reason;
+  if (!reason.empty()) reason += "; ";
+  if (!planner_.failure().empty()) return reason + "not processed: a bad file stopped the run";
+  return reason + (planner_.stopping() ? "not processed: the run was interrupted" : "beyond maxchunks");
+}
+
+// One file per group. Several partial results of a group (after a second Ctrl-C, or for a snapshot) are merged here
+// when a built-in can do it, in the order they were made; else they become files of their own.
+Expected<std::vector<std::string>> Executor::write_groups(const std::string& path, bool all_groups) const {
+  std::map<std::uint32_t, std::vector<std::string>> groups;
+  for (const auto partial : planner_.results()) groups[planner_.group_of(partial)].push_back(partial_path(partial));
+  const auto kind = analysis_tool::find_accumulator(description_.accumulate.builtin);
+  std::vector<std::string> written;
+  const std::uint32_t count =
+      description_.planner.result_per_dataset ? static_cast<std::uint32_t>(description_.datasets.size()) : 1;
+  std::error_code error;
+  for (std::uint32_t group = 0; group < count; ++group) {
+    const auto target = description_.planner.result_per_dataset ? with_part(path, planner_.dataset_name(group)) : path;
+    const auto& parts = groups[group];
+    if (parts.empty() && all_groups) fs::remove(target, error);  // not the result of an earlier run
+    if (parts.size() > 1 && kind && analysis_tool::accumulate(*kind, target, parts, description_.skip_header)) {
+      written.push_back(target);
+      continue;
+    }
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+      const auto name = i == 0 ? target : with_part(target, "part" + std::to_string(i + 1));
+      // A copy: the partial result stays for a checkpoint; it is removed with the work directory.
+      fs::copy_file(parts[i], name + ".part", fs::copy_options::overwrite_existing, error);
+      if (!error) fs::rename(name + ".part", name, error);
+      if (error) return make_error(name + ": cannot write the result: " + error.message());
+      written.push_back(name);
+    }
+  }
+  return {boost::system::in_place_value, std::move(written)};
 }
 
 std::string Executor::write_results() {
   std::error_code error;
   const auto parent = fs::path(description_.output).parent_path();
   if (!parent.empty()) fs::create_directories(parent, error);
-  const auto results = planner_.results();
-  std::map<std::uint32_t, int> of_group;
-  for (const auto partial : results) {
-    const auto group = planner_.group_of(partial);
-    std::string target = description_.output;
-    if (description_.planner.result_per_dataset) target = with_part(target, planner_.dataset_name(group));
-    if (const int serial = of_group[group]++; serial > 0)
-      target = with_part(target, "part" + std::to_string(serial + 1));
-    // A copy: the partial result stays for a checkpoint; it is removed with the work directory.
-    fs::copy_file(partial_path(partial), target, fs::copy_options::overwrite_existing, error);
-    if (error) return target + ": cannot write the result: " + error.message();
-  }
-  const auto problem = write_atomically(description_.output + ".events.json", accounting_text());
+  auto written = write_groups(description_.output, true);
+  if (!written) return written.error().text;
+  result_files_ = std::move(*written);
+  const auto problem = write_atomically(description_.output + ".events.json", accounting_text(result_files_));
   if (!problem.empty()) return problem;
-  if (!options_.keep_partials && description_.checkpoint.empty()) fs::remove_all(options_.work_directory, error);
+  if (checkpoint_.enabled() && !succeeded()) return {};  // the rest can be done by another run
+  checkpoint_.remove();
+  if (!options_.keep_partials) fs::remove_all(options_.work_directory, error);
   return {};
 }
 
-std::string Executor::accounting_text() const {
+std::string Executor::accounting_text(const std::vector<std::string>& results) const {
   std::string text;
   JsonWriter json(text);
   const auto progress = planner_.progress();
   json.begin_object().field("format", "taskmill-accounting-1").field("analysis", description_.name);
-  json.key("complete").boolean(complete());
+  json.key("results").begin_array();
+  for (const auto& file : results) json.text(file);
+  json.end_array().key("complete").boolean(complete());
   json.field("events_known", static_cast<std::int64_t>(progress.events_known));
   json.field("events_in_result", static_cast<std::int64_t>(planner_.processed().count()));
   json.field("splits", static_cast<std::int64_t>(progress.splits))
@@ -96,6 +150,7 @@ std::string Executor::accounting_text() const {
     const auto found = planner_.processed().files().find(file);
     write_ranges(json, "in_result", found == planner_.processed().files().end() ? EventSet::Ranges{} : found->second);
     if (events) write_ranges(json, "missing", planner_.processed().missing(file, *events));
+    if (is_missing_events(file)) json.field("why", why_missing(file));
     json.end_object();
     text += '\n';
   }
@@ -113,62 +168,10 @@ std::string Executor::accounting_text() const {
 
 std::string Executor::write_snapshot(const std::string& path) const {
   if (!description_.accumulate.command.empty())
-    return "a snapshot needs a built-in accumulator; this analysis has its own command";
-  const auto kind = analysis_tool::find_accumulator(description_.accumulate.builtin);
-  if (!kind) return kind.error().text;
-  std::vector<std::string> inputs;
-  for (const auto partial : planner_.results()) inputs.push_back(partial_path(partial));
-  if (inputs.empty()) return {};
-  const auto done = analysis_tool::accumulate(*kind, path, inputs, description_.skip_header);
-  return done ? std::string() : done.error().text;
-}
-
-// A checkpoint is a list of partial results and the events in them; the files lie in the work directory, which must
-// survive with it. Only the newest entry per event counts, so a merged result replaces its parts.
-void Executor::append_checkpoint(PartialId partial) {
-  if (description_.checkpoint.empty()) return;
-  nlohmann::json entry = {{"result", partial_path(partial)}, {"group", planner_.group_of(partial)}};
-  for (const auto& [file, ranges] : planner_.events_of(partial).files()) {
-    for (const auto& range : ranges) entry["events"].push_back({planner_.file_name(file), range.first, range.last});
-  }
-  std::ofstream(description_.checkpoint, std::ios::app) << entry.dump() + "\n";
-}
-
-void Executor::read_checkpoint() {
-  if (description_.checkpoint.empty()) return;
-  std::map<std::string, std::uint32_t> numbers;
-  for (std::uint32_t file = 0; file < planner_.file_count(); ++file) numbers.emplace(planner_.file_name(file), file);
-  std::vector<nlohmann::json> entries;
-  std::ifstream in(description_.checkpoint);
-  for (std::string line; std::getline(in, line);) {
-    auto entry = nlohmann::json::parse(line, nullptr, false);
-    if (entry.is_object() && entry.contains("result") && entry.contains("events")) entries.push_back(std::move(entry));
-  }
-  // Newest first: what a merged result holds is not taken again from its parts.
-  for (auto entry = entries.rbegin(); entry != entries.rend(); ++entry) {
-    const auto path = entry->value("result", "");
-    EventSet events;
-    bool usable = fs::exists(path);
-    // NOLINTBEGIN(clang-analyzer-cplusplus.Move): the set is a new one in every round
-    for (const auto& range : (*entry)["events"]) {
-      const auto known = range.is_array() && range.size() == 3 && range[0].is_string()
-                             ? numbers.find(range[0].get<std::string>())
-                             : numbers.end();
-      usable = usable && known != numbers.end() && range[1].is_number_unsigned() && range[2].is_number_unsigned() &&
-               events.add(known->second, {range[1].get<std::uint64_t>(), range[2].get<std::uint64_t>()});
-    }
-    PartialId id;
-    if (!usable || !planner_.restore(entry->value("group", 0U), std::move(events), id)) continue;
-    // NOLINTEND(clang-analyzer-cplusplus.Move)
-    std::error_code error;
-    const auto kept = path + ".restored";
-    fs::rename(path, kept, error);
-    restored_.emplace_back(kept, id);
-  }
-  std::error_code error;
-  for (const auto& [path, id] : restored_) fs::rename(path, partial_path(id), error);
-  fs::remove(description_.checkpoint, error);
-  for (const auto& [path, id] : restored_) append_checkpoint(id);
+    return "needs a built-in accumulator; this analysis has its own command";
+  const auto written = write_groups(path, false);
+  if (!written) return written.error().text;
+  return written->empty() ? std::string() : write_atomically(path + ".events.json", accounting_text(*written));
 }
 
 }  // namespace taskmill::manager::analysis

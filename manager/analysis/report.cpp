@@ -3,89 +3,17 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <bit>
 #include <map>
 
 #include "common/base/text.hpp"
+#include "manager/analysis/run_totals.hpp"
 #include "manager/analysis/task_lines.hpp"
-#include "manager/app/progress.hpp"
 
 namespace taskmill::manager::analysis {
 namespace {
 
-constexpr ItemKind phases[] = {ItemKind::preprocess, ItemKind::process, ItemKind::accumulate};
 constexpr std::size_t max_drawn_tasks = 4000;
-
-double seconds(const TaskTrace& trace) { return static_cast<double>((trace.end - trace.start).count()) * 1e-6; }
-double core_hours(const TaskTrace& trace) { return seconds(trace) * std::max(trace.cores, 1.0) / 3600; }
-
-struct Totals {
-  std::uint64_t tasks = 0, failed = 0, exhausted = 0;
-  double useful = 0, wasted_exhausted = 0, wasted_failed = 0, longest = 0, sum = 0, memory_peak = -1;
-};
-
-Totals totals_of(const Executor& executor, ItemKind kind) {
-  Totals totals;
-  for (const auto& trace : executor.traces()) {
-    if (trace.kind != kind) continue;
-    ++totals.tasks;
-    const double spent = core_hours(trace);
-    if (trace.succeeded)
-      totals.useful += spent;
-    else if (trace.exhausted)
-      totals.wasted_exhausted += spent, ++totals.exhausted;
-    else
-      totals.wasted_failed += spent, ++totals.failed;
-    totals.longest = std::max(totals.longest, seconds(trace));
-    totals.sum += seconds(trace);
-    totals.memory_peak = std::max(totals.memory_peak, trace.memory_mb);
-  }
-  return totals;
-}
-
-/// Hosts by time per event, slowest first, with their factor over the mean.
-std::vector<std::pair<std::string, double>> slow_hosts(const Executor& executor) {
-  std::map<std::uint32_t, std::pair<double, double>> by_host;
-  double all_time = 0;
-  double all_events = 0;
-  for (const auto& trace : executor.traces()) {
-    if (trace.kind != ItemKind::process || !trace.succeeded || trace.events == 0) continue;
-    by_host[trace.host].first += seconds(trace);
-    by_host[trace.host].second += static_cast<double>(trace.events);
-    all_time += seconds(trace);
-    all_events += static_cast<double>(trace.events);
-  }
-  std::vector<std::pair<std::string, double>> slow;
-  if (all_time <= 0 || all_events <= 0) return slow;
-  for (const auto& [host, sums] : by_host)
-    slow.emplace_back(executor.hosts()[host], sums.first / sums.second / (all_time / all_events));
-  std::sort(slow.begin(), slow.end(), [](const auto& a, const auto& b) { return a.second > b.second; });
-  return slow;
-}
-
-std::vector<std::string> recommendations(const Executor& executor) {
-  std::vector<std::string> lines;
-  const auto process = totals_of(executor, ItemKind::process);
-  const auto& planner = executor.planner();
-  const auto count = static_cast<double>(process.tasks);
-  if (executor.description().planner.dynamic_chunksize) {
-    lines.push_back(fmt::format("chunksize = {}", planner.chunk_size_now()));
-  } else if (process.tasks > 0 && process.sum / count < 1) {
-    const double factor = 30 / std::max(process.sum / count, 1e-3);
-    const auto size =
-        std::bit_floor(static_cast<std::uint64_t>(static_cast<double>(planner.chunk_size_now()) * factor));
-    lines.push_back(fmt::format("chunksize = {} (a chunk took only {:.2f} s)", size, process.sum / count));
-  } else if (process.tasks > 0 && process.sum / count > 1800) {
-    lines.push_back(fmt::format("a smaller chunksize (a chunk took {:.0f} s)", process.sum / count));
-  }
-  if (process.memory_peak > 0)
-    lines.push_back(fmt::format("memory = {} for processing (highest measured {:.0f} MB)",
-                                static_cast<std::int64_t>(process.memory_peak * 1.1) / 50 * 50 + 50,
-                                process.memory_peak));
-  return lines;
-}
-
-// --- HTML ---
+constexpr std::size_t max_losses_shown = 100;
 
 std::string escaped(std::string_view text) {
   std::string out;
@@ -114,6 +42,8 @@ const char* phase_color(ItemKind kind) {
   return kind == ItemKind::preprocess ? "#7a9e9f" : kind == ItemKind::process ? "#3b6ea5" : "#c98a2b";
 }
 
+double seconds_of(WallTime time) { return static_cast<double>(time.time_since_epoch().count()) * 1e-6; }
+
 struct Span {
   double begin = 0, end = 1;
 };
@@ -121,8 +51,8 @@ struct Span {
 Span run_span(const Executor& executor) {
   Span span{1e300, -1e300};
   for (const auto& trace : executor.traces()) {
-    span.begin = std::min(span.begin, static_cast<double>(trace.start.time_since_epoch().count()) * 1e-6);
-    span.end = std::max(span.end, static_cast<double>(trace.end.time_since_epoch().count()) * 1e-6);
+    span.begin = std::min(span.begin, seconds_of(trace.start));
+    span.end = std::max(span.end, seconds_of(trace.end));
   }
   if (span.end <= span.begin) return {0, 1};
   return span;
@@ -149,8 +79,8 @@ std::string time_line_svg(const Executor& executor) {
   std::vector<std::pair<std::uint32_t, double>> lanes;
   for (std::size_t i = 0; i < traces.size(); i += step) {
     const auto& trace = traces[i];
-    const double begin = static_cast<double>(trace.start.time_since_epoch().count()) * 1e-6 - span.begin;
-    const double end = static_cast<double>(trace.end.time_since_epoch().count()) * 1e-6 - span.begin;
+    const double begin = seconds_of(trace.start) - span.begin;
+    const double end = seconds_of(trace.end) - span.begin;
     auto lane = std::find_if(lanes.begin(), lanes.end(),
                              [&](const auto& l) { return l.first == trace.host && l.second <= begin; });
     if (lane == lanes.end()) lane = lanes.insert(lanes.end(), {trace.host, 0});
@@ -167,33 +97,55 @@ std::string time_line_svg(const Executor& executor) {
                      time_axis(span.end - span.begin, width, height - 8));
 }
 
-std::string workers_svg(const Executor& executor) {
-  const auto span = run_span(executor);
-  constexpr int width = 1000;
-  constexpr int height = 160;
+constexpr int chart_width = 1000;
+constexpr int chart_height = 160;
+
+// Tasks that ran at a time, as a filled outline in 200 steps; cores connected as a line of steps.
+std::vector<double> busy_tasks(const Executor& executor, const Span& span) {
   constexpr int slots = 200;
   std::vector<double> busy(slots, 0);
+  const double scale = slots / (span.end - span.begin);
   for (const auto& trace : executor.traces()) {
-    const double scale = slots / (span.end - span.begin);
-    const double begin = (static_cast<double>(trace.start.time_since_epoch().count()) * 1e-6 - span.begin) * scale;
-    const double end = (static_cast<double>(trace.end.time_since_epoch().count()) * 1e-6 - span.begin) * scale;
+    const double begin = (seconds_of(trace.start) - span.begin) * scale;
+    const double end = (seconds_of(trace.end) - span.begin) * scale;
     for (int slot = std::max(0, static_cast<int>(begin)); slot <= std::min(slots - 1, static_cast<int>(end)); ++slot) {
       busy[static_cast<std::size_t>(slot)] +=
           std::clamp(std::min(end, slot + 1.0) - std::max(begin, static_cast<double>(slot)), 0.0, 1.0);
     }
   }
-  const double top = std::max(1.0, *std::max_element(busy.begin(), busy.end()));
-  std::string path = fmt::format("M40 {}", height - 30);
-  for (int slot = 0; slot < slots; ++slot) {
-    path += fmt::format(" L{:.1f} {:.1f}", 40 + (width - 60) * (slot + 0.5) / slots,
-                        height - 30 - (height - 50) * busy[static_cast<std::size_t>(slot)] / top);
-  }
-  path += fmt::format(" L{} {} Z", width - 20, height - 30);
+  return busy;
+}
+
+std::string workers_svg(const Executor& executor, const RunNumbers& run) {
+  const auto span = run_span(executor);
+  const auto busy = busy_tasks(executor, span);
+  double top = std::max(1.0, *std::max_element(busy.begin(), busy.end()));
+  for (const auto& sample : run.workers) top = std::max(top, static_cast<double>(sample.cores));
+  const auto x_of = [&](double fraction) { return 40 + (chart_width - 60) * std::clamp(fraction, 0.0, 1.0); };
+  const auto y_of = [&](double value) { return chart_height - 30 - (chart_height - 50) * value / top; };
+  std::string area = fmt::format("M40 {}", chart_height - 30);
+  for (std::size_t slot = 0; slot < busy.size(); ++slot)
+    area += fmt::format(" L{:.1f} {:.1f}", x_of((static_cast<double>(slot) + 0.5) / static_cast<double>(busy.size())),
+                        y_of(busy[slot]));
+  area += fmt::format(" L{} {} Z", chart_width - 20, chart_height - 30);
+  const auto steps = [&](auto value) {
+    std::string path;
+    for (const auto& sample : run.workers) {
+      const double x = x_of((seconds_of(sample.at) - span.begin) / (span.end - span.begin));
+      path += path.empty() ? fmt::format("M{:.1f} {:.1f}", x, y_of(value(sample)))
+                           : fmt::format(" H{:.1f} V{:.1f}", x, y_of(value(sample)));
+    }
+    return path.empty() ? path : path + fmt::format(" H{}", chart_width - 20);
+  };
   return fmt::format(
-      "<svg viewBox='0 0 {} {}' role='img' aria-label='tasks running over time'><path d='{}' fill='#3b6ea5' "
-      "fill-opacity='0.5' stroke='#3b6ea5'/>"
+      "<svg viewBox='0 0 {} {}' role='img' aria-label='workers, cores and running tasks over time'>"
+      "<path d='{}' fill='#3b6ea5' fill-opacity='0.35'/>"
+      "<path d='{}' fill='none' stroke='#c98a2b' stroke-width='2'/>"
+      "<path d='{}' fill='none' stroke='#555' stroke-width='1.5' stroke-dasharray='5 3'/>"
       "<text x='4' y='24'>{:.0f}</text>{}</svg>",
-      width, height, path, top, time_axis(span.end - span.begin, width, height - 8));
+      chart_width, chart_height, area, steps([](const auto& s) { return static_cast<double>(s.cores); }),
+      steps([](const auto& s) { return static_cast<double>(s.workers); }), top,
+      time_axis(span.end - span.begin, chart_width, chart_height - 8));
 }
 
 // A histogram of thirty bins from zero to the largest value.
@@ -238,61 +190,27 @@ std::string phase_section(const Executor& executor, ItemKind kind) {
       distribution_svg(memory, "MB", phase_color(kind)));
 }
 
-std::string losses_section(const Executor& executor) {
-  std::map<std::string, std::pair<std::size_t, std::string>> causes;
-  for (const auto& loss : executor.planner().losses()) {
-    auto& entry = causes[std::string(phase_name(loss.kind)) + ": " + loss.reason.substr(0, loss.reason.find(';'))];
-    if (entry.first++ == 0)
-      entry.second =
-          executor.planner().file_name(loss.file) + fmt::format(" events {} to {}", loss.range.first, loss.range.last);
-  }
-  if (causes.empty()) return "<h2>failures</h2><p>Nothing was given up.</p>";
-  std::string rows;
-  for (const auto& [cause, entry] : causes)
-    rows +=
-        fmt::format("<tr><td>{}</td><td>{}</td><td>{}</td></tr>", entry.first, escaped(cause), escaped(entry.second));
-  return "<h2>failures</h2><table><tr><th>number</th><th>cause</th><th>first example</th></tr>" + rows + "</table>";
+std::string failures_section(const Executor& executor) {
+  std::string html = "<h2>failures</h2>";
+  if (executor.failures().empty()) return html + "<p>No attempt failed.</p>";
+  html += "<table><tr><th>attempts</th><th>phase</th><th>cause</th><th>first example</th></tr>";
+  for (const auto& [cause, group] : executor.failures())
+    html += fmt::format("<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>", group.count, phase_name(cause.first),
+                        escaped(cause.second), escaped(group.example));
+  html += "</table>";
+  const auto& losses = executor.planner().losses();
+  if (losses.empty()) return html + "<p>Everything worked in the end: nothing was given up.</p>";
+  html += "<h2>given up</h2><table><tr><th>what</th><th>reason</th></tr>";
+  for (std::size_t i = 0; i < std::min(losses.size(), max_losses_shown); ++i)
+    html += fmt::format("<tr><td>{}</td><td>{}</td></tr>", escaped(loss_name(executor, losses[i])),
+                        escaped(losses[i].reason));
+  html += "</table>";
+  if (losses.size() > max_losses_shown)
+    html += fmt::format("<p>… and {} more; the accounting lists all.</p>", losses.size() - max_losses_shown);
+  return html;
 }
 
 }  // namespace
-
-std::string summary_text(const Executor& executor, const RunNumbers& run) {
-  const auto progress = executor.planner().progress();
-  const double elapsed = std::max(static_cast<double>(run.elapsed.count()) * 1e-6, 1e-6);
-  Totals all;
-  for (const auto kind : phases) {
-    const auto totals = totals_of(executor, kind);
-    all.useful += totals.useful;
-    all.wasted_exhausted += totals.wasted_exhausted;
-    all.wasted_failed += totals.wasted_failed;
-  }
-  std::string text =
-      fmt::format("{} of {} events in {} ({:.0f} events/s)\n", progress.events_processed, progress.events_known,
-                  clock_text(run.elapsed), static_cast<double>(progress.events_processed) / elapsed);
-  text += fmt::format(
-      "core-hours: {:.3f} useful, {:.3f} lost to exhausted chunks, {:.3f} lost to failures; {} retries, {} splits\n",
-      all.useful, all.wasted_exhausted, all.wasted_failed, progress.retries, progress.splits);
-  text +=
-      fmt::format("moved {} to workers and {} back\n", human_bytes(static_cast<std::uint64_t>(run.stats.bytes_sent)),
-                  human_bytes(static_cast<std::uint64_t>(run.stats.bytes_received)));
-  const auto slow = slow_hosts(executor);
-  if (slow.size() > 1) {
-    text += "slowest hosts:";
-    for (std::size_t i = 0; i < std::min<std::size_t>(slow.size(), 3); ++i)
-      text += fmt::format("{} {} ({:.2f} × the mean)", i > 0 ? "," : "", slow[i].first, slow[i].second);
-    text += "\n";
-  }
-  for (const auto& loss : executor.planner().losses()) {
-    text += fmt::format(
-        "given up: {}{}: {}\n",
-        loss.kind == ItemKind::accumulate ? std::string("a merge") : executor.planner().file_name(loss.file),
-        loss.range.count() > 0 ? fmt::format(" events {} to {}", loss.range.first, loss.range.last) : "", loss.reason);
-  }
-  const auto advice = recommendations(executor);
-  if (!advice.empty()) text += "for next time:";
-  for (std::size_t i = 0; i < advice.size(); ++i) text += (i > 0 ? "; " : " ") + advice[i];
-  return advice.empty() ? text : text + "\n";
-}
 
 std::string report_html(const Executor& executor, const RunNumbers& run) {
   std::string html =
@@ -308,9 +226,12 @@ std::string report_html(const Executor& executor, const RunNumbers& run) {
   for (const auto kind : phases)
     html += fmt::format("<span style='background:{}'></span>{}", phase_color(kind), phase_name(kind));
   html += "<span style='background:#b3352c'></span>failed or exhausted</p>" + time_line_svg(executor);
-  html += "<h2>tasks running</h2>" + workers_svg(executor);
+  html +=
+      "<h2>workers over time</h2><p class='key'><span style='background:#c98a2b'></span>cores"
+      "<span style='background:#555'></span>workers<span style='background:#3b6ea5'></span>tasks running</p>" +
+      workers_svg(executor, run);
   for (const auto kind : phases) html += phase_section(executor, kind);
-  return html + losses_section(executor) + "</body></html>\n";
+  return html + failures_section(executor) + "</body></html>\n";
 }
 
 }  // namespace taskmill::manager::analysis

@@ -2,15 +2,25 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "manager/analysis/executor.hpp"
 #include "manager/core/machine.hpp"
 
 namespace taskmill::manager::analysis {
 
+/// Who was connected at some moment.
+struct WorkerSample {
+  WallTime at;
+  std::int64_t workers = 0, cores = 0;
+};
+
+/// What the executor itself does not know.
 struct RunNumbers {
   Duration elapsed{0};
   Stats stats;
+  std::vector<WorkerSample> workers;
+  double lost_copy_hours = 0;  ///< core-hours of second copies, or of the tasks they overtook
 };
 
 /// Several lines: wall time, events/s, core-hours useful and wasted by cause, retries, splits, bytes, slowest hosts,

@@ -28,22 +28,15 @@ std::string item_name(ItemKind kind, std::uint64_t serial) {
 namespace {
 
 std::string size_text(const WorkItem& item, const char* plural) {
-  switch (item.kind) {
-    case ItemKind::preprocess:
-      return fmt::format("1 file");
-    case ItemKind::process:
-      return fmt::format("{} event{}", item.range.count(), plural);
-    case ItemKind::accumulate:
-      return fmt::format("{} result{}", item.inputs.size(), plural);
-  }
-  return "";
+  if (item.kind == ItemKind::accumulate) return fmt::format("{} result{}", item.inputs.size(), plural);
+  return fmt::format("{} event{}", item.kind == ItemKind::process ? item.range.count() : 1, plural);
 }
 
 }  // namespace
 
 std::string submitted_line(TaskId task, const WorkItem& item, const std::string& name) {
   return fmt::format("submitted {} task id {} item {}, with {}", phase_name(item.kind), task.value(), name,
-                     size_text(item, ""));
+                     item.kind == ItemKind::preprocess ? "1 file" : size_text(item, ""));
 }
 
 std::string finished_lines(TaskId task, const WorkItem& item, const std::string& name, const TaskOutcome& outcome) {

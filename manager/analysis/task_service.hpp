@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <string>
 
 #include "common/base/ids.hpp"
 #include "common/base/result.hpp"
@@ -16,6 +17,10 @@ class TaskService {
   virtual Expected<TaskId> submit(const TaskSpec& spec) = 0;
   /// Takes back a task that has not begun; one that runs goes on. on_finished() follows either way.
   virtual void cancel_waiting(TaskId task) = 0;
+  /// A file at the manager that no later task names: workers may drop their copies.
+  virtual void forget(const std::string& path) = 0;
+  /// Cores of all connected workers.
+  [[nodiscard]] virtual std::size_t total_cores() const = 0;
   /// Tasks that keep all workers busy: more than this many in flight only wait in the queue.
   [[nodiscard]] virtual std::size_t wanted_in_flight() const = 0;
 };

@@ -1,7 +1,6 @@
 #include "manager/app/analyze.hpp"
 
 #include <fmt/format.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <boost/asio/io_context.hpp>
@@ -13,9 +12,10 @@
 #include <iostream>
 
 #include "common/aio/clock.hpp"
-#include "manager/analysis/bars.hpp"
 #include "manager/analysis/executor.hpp"
 #include "manager/analysis/report.hpp"
+#include "manager/app/analysis_display.hpp"
+#include "manager/app/analysis_log.hpp"
 
 namespace taskmill::manager {
 namespace {
@@ -24,7 +24,7 @@ namespace fs = std::filesystem;
 using namespace analysis;
 
 constexpr std::chrono::milliseconds live_period{250};
-constexpr std::chrono::seconds plain_period{5};
+constexpr std::chrono::milliseconds quiet_period{1000};
 constexpr std::size_t least_in_flight = 16;
 
 /// The executor's window on the manager.
@@ -36,71 +36,16 @@ class ManagerService final : public TaskService {
     const auto view = manager_.task(task);
     if (view && view->state == TaskState::ready) manager_.cancel(task);
   }
+  void forget(const std::string& path) override { manager_.invalidate_cached_file(path); }
+  [[nodiscard]] std::size_t total_cores() const override {
+    return static_cast<std::size_t>(std::max<std::int64_t>(manager_.stats().total_cores, 0));
+  }
   [[nodiscard]] std::size_t wanted_in_flight() const override {
-    const auto cores = static_cast<std::size_t>(std::max<std::int64_t>(manager_.stats().total_cores, 0));
-    return std::max(least_in_flight, 2 * cores + 10);
+    return std::max(least_in_flight, 2 * total_cores() + 10);
   }
 
  private:
   Manager& manager_;
-};
-
-/// Bars at the bottom of a terminal with lines scrolling above, or plain lines.
-class Display {
- public:
-  Display(bool verbose) : verbose_(verbose), live_(::isatty(STDOUT_FILENO) == 1), start_(aio::steady_now()) {}
-
-  void say(const std::string& lines) {
-    if (!verbose_) return;
-    erase();
-    std::cout << lines << "\n";
-    draw();
-    std::cout.flush();
-  }
-  void update(const Progress& progress, std::int64_t workers, bool last) {
-    progress_ = progress;
-    const auto elapsed = aio::steady_now() - start_;
-    update_times(times_, progress, elapsed);
-    if (live_) {
-      erase();
-      draw();
-    } else if (last || elapsed - printed_ >= plain_period) {
-      printed_ = elapsed;
-      std::cout << plain_line(progress, elapsed, workers) << "\n";
-    }
-    if (last && !live_ && verbose_) {
-      for (const auto& line : bar_lines(progress, times_, elapsed, 0)) std::cout << line << "\n";
-    }
-    std::cout.flush();
-  }
-  [[nodiscard]] bool live() const { return live_; }
-  [[nodiscard]] Duration elapsed() const { return aio::steady_now() - start_; }
-  void leave() { drawn_ = 0; }
-
- private:
-  static std::size_t terminal_width() {
-    winsize size{};
-    return ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
-  }
-  void erase() {
-    if (!live_) return;
-    for (; drawn_ > 0; --drawn_) std::cout << "\x1b[1A\x1b[2K";
-  }
-  void draw() {
-    if (!live_) return;
-    for (const auto& line : bar_lines(progress_, times_, elapsed(), terminal_width() - 1)) {
-      std::cout << line << "\n";
-      ++drawn_;
-    }
-  }
-
-  bool verbose_;
-  bool live_;
-  Time start_;
-  Duration printed_{0};
-  Progress progress_;
-  BarTimes times_;
-  int drawn_ = 0;
 };
 
 int complain(const std::string& text) {
@@ -127,6 +72,19 @@ void set_categories(Manager& manager, const Executor& executor) {
       settings.fast_abort = std::max(description.fast_terminate_factor, 1.0);
     manager.set_category(names[i], settings);
   }
+}
+
+/// Native workers measure and enforce by themselves; old ones get resource_monitor sent along.
+void set_monitoring(const Description& description, const AnalyzeOptions& options, Monitoring& monitoring) {
+  if (monitoring.enabled || description.resource_monitor == ResourceMonitor::off) return;
+  const auto monitor = program(options, "resource_monitor");
+  std::error_code ignored;
+  fs::create_directories(options.work_directory, ignored);  // a failure shows when the executor starts
+  monitoring.enabled = true;
+  monitoring.watchdog = description.resource_monitor == ResourceMonitor::watchdog;
+  if (::access(monitor.c_str(), X_OK) == 0) monitoring.program = monitor;
+  monitoring.directory = options.work_directory;
+  monitoring.process_id = ::getpid();
 }
 
 /// What must exist before anything is started.
@@ -159,6 +117,7 @@ class Run {
     if (const auto problem = executor_.start(); !problem.empty()) return complain(problem);
     set_categories(manager_, executor_);
     greet();
+    watch_workers();
     watch_signals();
     arm_tick();
     executor_.pump();
@@ -179,7 +138,6 @@ class Run {
     ExecutorOptions result;
     result.work_directory = options_.work_directory;
     result.analysis_tool = program(options_, "analysis_tool");
-    result.environment_tool = program(options_, "poncho_package_run");
     result.count_cache = options_.count_cache;
     return result;
   }
@@ -206,13 +164,29 @@ class Run {
   }
 
   void arm_tick() {
-    tick_.expires_after(display_.live() ? std::chrono::milliseconds(live_period) : std::chrono::milliseconds(1000));
+    tick_.expires_after(display_.live() ? live_period : quiet_period);
     tick_.async_wait([this](const ErrorCode& error) {
       if (error) return;
       display_.update(executor_.planner().progress(), manager_.stats().workers_connected, false);
+      sample_workers();
       snapshot();
       arm_tick();
     });
+  }
+
+  void watch_workers() {
+    ManagerCallbacks callbacks;
+    callbacks.on_report = [this](const Report& report, const TaskOutcome* outcome) {
+      log_.on_report(report, outcome, aio::wall_now());
+      if (report.kind == ReportKind::worker_joined || report.kind == ReportKind::worker_left) sample_workers();
+    };
+    manager_.set_callbacks(std::move(callbacks));
+    sample_workers();
+  }
+
+  void sample_workers() {
+    const auto stats = manager_.stats();
+    log_.sample({aio::wall_now(), stats.workers_connected, stats.total_cores});
   }
 
   void snapshot() {
@@ -225,7 +199,7 @@ class Run {
   int finish() {
     tick_.cancel();
     signals_.cancel();
-    const RunNumbers numbers{display_.elapsed(), manager_.stats()};
+    const RunNumbers numbers{display_.elapsed(), manager_.stats(), log_.workers(), log_.lost_copy_hours()};
     display_.update(executor_.planner().progress(), numbers.stats.workers_connected, true);
     display_.leave();
     const auto& description = executor_.description();
@@ -239,16 +213,20 @@ class Run {
     if (interrupts_ >= 2) manager_.cancel_all();
     manager_.finish(true);
     if (!problem.empty()) return complain(problem);
-    std::cout << "result: " << description.output << "\naccounting: " << description.output << ".events.json"
-              << std::endl;
+    if (executor_.result_files().empty()) std::cout << "result: none, no event was processed\n";
+    for (const auto& file : executor_.result_files()) std::cout << "result: " << file << "\n";
+    std::cout << "accounting: " << description.output << ".events.json" << std::endl;
     if (interrupts_ > 0) return 130;
-    return executor_.complete() ? 0 : 1;
+    if (const auto& failure = executor_.planner().failure(); !failure.empty())
+      std::cerr << "work_queue_manager: " << failure << "; skip_bad_files = true goes on without such files\n";
+    return executor_.succeeded() ? 0 : 1;
   }
 
   const AnalyzeOptions& options_;
   Manager& manager_;
   ManagerService service_;
-  Display display_;
+  AnalysisDisplay display_;
+  AnalysisLog log_;
   Executor executor_;
   boost::asio::signal_set signals_;
   boost::asio::steady_timer tick_;
@@ -267,17 +245,9 @@ int run_analysis(const AnalyzeOptions& given, ManagerOptions manager_options) {
   if (options.work_directory.empty()) options.work_directory = description->output + ".work";
   if (const auto problem = check_programs(*description, options); !problem.empty()) return complain(problem);
   if (description->stragglers == StragglerPolicy::replicate) manager_options.config.stragglers = Stragglers::replicate;
-  if (auto& monitoring = manager_options.config.monitoring;
-      !monitoring.enabled && description->resources_mode != ResourcesMode::fixed) {
-    const auto monitor = program(options, "resource_monitor");
-    if (::access(monitor.c_str(), X_OK) == 0) {
-      fs::create_directories(options.work_directory);
-      monitoring.enabled = monitoring.watchdog = true;
-      monitoring.program = monitor;
-      monitoring.directory = options.work_directory;
-      monitoring.process_id = ::getpid();
-    }
-  }
+  set_monitoring(*description, options, manager_options.config.monitoring);
+  if (manager_options.environments.runner.empty())
+    manager_options.environments.runner = program(options, "poncho_package_run");
   auto manager = Manager::create(std::move(manager_options));
   if (!manager) return complain(manager.error().text);
   if (options.on_listening) {

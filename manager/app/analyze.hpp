@@ -16,8 +16,8 @@ struct AnalyzeOptions {
   std::string description;  ///< TOML or JSON file
   bool verbose = false;
   std::string output, report;     ///< override those of the description
-  std::string snapshot;           ///< "every=30s FILE" split by the command line: file …
-  Duration snapshot_every{0};     ///< … and period; 0: no snapshots
+  std::string snapshot;           ///< file of --snapshot …
+  Duration snapshot_every{0};     ///< … and its period; 0: no snapshots
   std::string work_directory;     ///< empty: OUTPUT.work
   std::string count_cache;        ///< empty: the user's cache directory
   std::string program_directory;  ///< where analysis_tool, resource_monitor and poncho_package_run lie

@@ -29,8 +29,8 @@ constexpr const char* run_footer =
 struct Raw {
   int port = -1;
   bool ssl = false;
-  std::string environment_cache, timeout, algorithm, monitor, snapshot, stragglers;
-  std::vector<std::string> tuning, categories;
+  std::string environment_cache, timeout, algorithm, monitor, stragglers;
+  std::vector<std::string> tuning, categories, snapshot;
   double fast_abort = 0;
   int wait_for_workers = 0;
   bool monitor_watchdog = false;
@@ -316,6 +316,28 @@ Expected<std::pair<std::string, CategorySettings>> parse_category(const std::str
   return std::make_pair(text.substr(0, colon), settings);
 }
 
+void add_analysis(CLI::App& app, AnalyzeOptions& analyze, Raw& raw) {
+  app.add_option("description", analyze.description, "The analysis: TOML or JSON")->required()->type_name("FILE");
+  app.add_flag("-v,--verbose", analyze.verbose, "One line per submitted and finished task");
+  app.add_option("--output", analyze.output, "Where the result goes, instead of the description's")->type_name("FILE");
+  app.add_option("--report", analyze.report, "A self-contained HTML report of the run")->type_name("FILE");
+  app.add_option("--work-dir", analyze.work_directory, "Where partial results lie while it runs")->type_name("DIR");
+  app.add_option("--snapshot", raw.snapshot, "Write what is merged so far to FILE while it runs: every=30s FILE")
+      ->expected(2)
+      ->type_name("every=TIME FILE");
+}
+
+// --snapshot every=30s FILE
+std::string fill_snapshot(const Raw& raw, AnalyzeOptions& analyze) {
+  if (raw.snapshot.empty()) return {};
+  const auto& every = raw.snapshot[0];
+  const auto seconds = every.starts_with("every=") ? parse_duration_seconds(every.substr(6)) : std::nullopt;
+  if (!seconds || *seconds < 1) return "--snapshot " + every + ": write --snapshot every=30s FILE";
+  analyze.snapshot_every = std::chrono::seconds(*seconds);
+  analyze.snapshot = raw.snapshot[1];
+  return {};
+}
+
 CommandLine parse_command_line(int argc, char** argv) {
   CommandLine line;
   Raw raw;
@@ -347,17 +369,7 @@ CommandLine parse_command_line(int argc, char** argv) {
   run.add_option("--journal", line.manager.journal,
                  "Remember finished tasks in DIR: the same run started again does the rest only")
       ->type_name("DIR");
-  analyze.add_option("description", line.analyze.description, "The analysis: TOML or JSON")
-      ->required()
-      ->type_name("FILE");
-  analyze.add_flag("-v,--verbose", line.analyze.verbose, "One line per submitted and finished task");
-  analyze.add_option("--output", line.analyze.output, "Where the result goes, instead of the description's")
-      ->type_name("FILE");
-  analyze.add_option("--report", line.analyze.report, "A self-contained HTML report of the run")->type_name("FILE");
-  analyze.add_option("--work-dir", line.analyze.work_directory, "Where partial results lie while it runs")
-      ->type_name("DIR");
-  analyze.add_option("--snapshot", raw.snapshot, "Partial results while it runs: every=30s,FILE")
-      ->type_name("every=TIME,FILE");
+  add_analysis(analyze, line.analyze, raw);
   try {
     app.parse(static_cast<int>(words.size()), words.data());
   } catch (const CLI::ParseError& error) {
@@ -371,17 +383,7 @@ CommandLine parse_command_line(int argc, char** argv) {
   if (problem.empty() && run.parsed()) problem = check_run(line.run);
   if (problem.empty() && raw.ssl && line.manager.ssl_cert.empty())
     line.manager.ssl_cert = line.manager.ssl_key = "auto";
-  if (problem.empty() && !raw.snapshot.empty()) {
-    const auto comma = raw.snapshot.find(',');
-    const auto seconds = raw.snapshot.starts_with("every=") && comma != std::string::npos
-                             ? parse_duration_seconds(std::string_view(raw.snapshot).substr(6, comma - 6))
-                             : std::nullopt;
-    if (!seconds)
-      problem = "--snapshot " + raw.snapshot + ": write every=30s,FILE";
-    else
-      line.analyze.snapshot_every = std::chrono::seconds(*seconds),
-      line.analyze.snapshot = raw.snapshot.substr(comma + 1);
-  }
+  if (problem.empty()) problem = fill_snapshot(raw, line.analyze);
   if (!problem.empty()) {
     line.exit_code = complain(problem);
     return line;

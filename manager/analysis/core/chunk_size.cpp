@@ -88,6 +88,10 @@ std::uint64_t ChunkSizer::next() {
   return uninformed && halve_next_ ? size / 2 : size;
 }
 
+std::uint64_t ChunkSizer::least_useful() const {
+  return std::max<std::uint64_t>(static_cast<std::uint64_t>(time_.balance().value_or(0) / 3), 1);
+}
+
 void ChunkSizer::on_done(std::uint64_t events, double wall_time_s, double memory_mb) {
   if (events == 0) return;
   sizes_seen_low_ = sizes_seen_low_ == 0 ? events : std::min(sizes_seen_low_, events);

@@ -46,6 +46,8 @@ class ChunkSizer {
   std::uint64_t next();
   /// The size aimed at, without alternation.
   [[nodiscard]] std::uint64_t current() const;
+  /// Below this size the fixed cost of a chunk is more than three quarters of its time; 1 while that is not known.
+  [[nodiscard]] std::uint64_t least_useful() const;
   void on_done(std::uint64_t events, double wall_time_s, double memory_mb);
   void on_exhausted(std::uint64_t events);
   /// Shortest remaining life time among the workers: a chunk should take no more than half of it.

@@ -1,6 +1,7 @@
 #include "manager/analysis/core/planner.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <utility>
 
 #include "common/base/assert.hpp"
@@ -10,6 +11,7 @@ namespace {
 
 constexpr std::uint64_t counting_ahead = 64;  // files being counted at once while chunks are at hand
 constexpr double tail_tolerance = 1.25;       // a rest of up to this many chunks is taken as one
+constexpr std::uint64_t end_shares = 2;       // what is left is cut into this many chunks per place at least
 
 }  // namespace
 
@@ -45,7 +47,13 @@ std::uint32_t Planner::add_file(std::uint32_t dataset, std::string name, std::op
 }
 
 bool Planner::restore(std::uint32_t group, EventSet events, PartialId& id) {
-  if (begun_ || settings_.deterministic || !processed_.merge(events)) return false;
+  const bool is_chunk = events.files().size() == 1 && events.files().begin()->second.size() == 1;
+  if (begun_ || group >= groups_.size() || (settings_.deterministic && !is_chunk)) return false;
+  for (const auto& [index, ranges] : events.files()) {
+    const auto& known = files_[index].events;
+    if (group_of_file(index) != group || (known && ranges.back().last > *known)) return false;
+  }
+  if (!processed_.merge(events)) return false;
   for (const auto& [index, ranges] : events.files()) {
     File& file = files_[index];
     if (!file.events) continue;
@@ -54,7 +62,10 @@ bool Planner::restore(std::uint32_t group, EventSet events, PartialId& id) {
   }
   progress_.events_processed += events.count();
   progress_.events_submitted += events.count();
+  const auto [index, ranges] = *events.files().begin();
+  datasets_[files_[index].dataset].chunks_made += (events.count() + settings_.chunksize - 1) / settings_.chunksize;
   id = store(std::move(events), group, 0);
+  if (settings_.deterministic) files_[index].leaves.emplace(ranges.front().first, id);
   return true;
 }
 
@@ -176,7 +187,7 @@ std::optional<EventRange> Planner::cut(std::uint32_t index) {
   EventRange& front = file.todo.front();
   std::uint64_t size = file.even_chunk;
   if (sizer_.is_dynamic()) {
-    size = std::max<std::uint64_t>(sizer_.next(), 1);
+    size = dynamic_size();
     if (static_cast<double>(front.count()) <= static_cast<double>(size) * tail_tolerance) size = front.count();
   }
   const EventRange range{front.first, front.first + std::min(size, front.count())};
@@ -185,6 +196,18 @@ std::optional<EventRange> Planner::cut(std::uint32_t index) {
   ++file.open_chunks;
   ++dataset.chunks_made;
   return range;
+}
+
+// Towards the end a chunk is no more than a share of what is left, but not so small that its fixed cost dominates.
+// Files that are not counted yet are taken to be like the others.
+std::uint64_t Planner::dynamic_size() {
+  const auto size = std::max<std::uint64_t>(sizer_.next(), 1);
+  if (capacity_ == 0 || progress_.files_counted == 0) return size;
+  const auto known = progress_.events_known;
+  const auto uncounted = known / progress_.files_counted * (progress_.files_total - progress_.files_counted);
+  const auto left = known - std::min(known, progress_.events_submitted) + uncounted;
+  const auto share = std::bit_floor(std::max<std::uint64_t>(left / (end_shares * capacity_), 1));
+  return std::min(size, std::max(share, sizer_.least_useful()));
 }
 
 std::optional<WorkItem> Planner::next_count() {
@@ -276,165 +299,6 @@ std::optional<PartialId> Planner::on_accumulated(ItemId id, std::uint32_t locati
     }
   }
   return partial;
-}
-
-void Planner::on_failed(ItemId id, std::string reason) {
-  for (const auto kind : {ItemKind::preprocess, ItemKind::process, ItemKind::accumulate}) {
-    if (auto active = take(id, kind)) return retry_or(std::move(*active), std::move(reason), false);
-  }
-}
-
-void Planner::on_exhausted(ItemId id, std::string reason) {
-  for (const auto kind : {ItemKind::preprocess, ItemKind::process, ItemKind::accumulate}) {
-    if (auto active = take(id, kind)) return retry_or(std::move(*active), std::move(reason), true);
-  }
-}
-
-void Planner::retry_or(Active active, std::string reason, bool exhausted) {
-  auto& item = active.item;
-  const bool is_chunk = item.kind == ItemKind::process;
-  if (exhausted && is_chunk) {
-    sizer_.on_exhausted(item.range.count());
-    if (settings_.split_on_exhaustion && item.range.count() > 1 && !stopping_) return split_chunk(item);
-  }
-  const bool useless = exhausted && item.kind != ItemKind::preprocess;  // the same box would burst again
-  if (!useless && item.attempt < settings_.retries && !(stopping_ && item.kind != ItemKind::accumulate)) {
-    ++item.attempt;
-    ++progress_.retries;
-    again_.push_back(std::move(active));
-    return;
-  }
-  if (is_chunk) return lose_chunk(item, std::move(reason));
-  if (item.kind == ItemKind::accumulate) return give_up_merge(active, std::move(reason));
-  --counting_;
-  File& file = files_[item.file];
-  file.state = FileState::bad;
-  losses_.push_back({ItemKind::preprocess, item.file, {}, std::move(reason)});
-  check_complete(item.file);
-}
-
-// Two halves with exact ranges take the place of the chunk; both start with a clean record of attempts.
-void Planner::split_chunk(const WorkItem& item) {
-  ++progress_.splits;
-  ++files_[item.file].open_chunks;
-  const auto middle = item.range.first + item.range.count() / 2;
-  for (const auto& range : {EventRange{item.range.first, middle}, EventRange{middle, item.range.last}}) {
-    Active half;
-    half.item = item;
-    half.item.range = range;
-    half.item.attempt = 0;
-    again_.push_back(std::move(half));
-  }
-}
-
-void Planner::lose_chunk(const WorkItem& item, std::string reason) {
-  progress_.events_lost += item.range.count();
-  losses_.push_back({ItemKind::process, item.file, item.range, std::move(reason)});
-  close_chunk(item.file);
-}
-
-// A merge of many inputs that does not work is tried as two smaller ones; a pair stays apart, and nothing is lost.
-void Planner::give_up_merge(const Active& active, std::string reason) {
-  const auto& inputs = active.item.inputs;
-  Group& group = groups_[active.item.group];
-  if (!active.place) --group.merges_in_flight;
-  if (!active.place && inputs.size() > 2) {
-    const auto middle = inputs.begin() + static_cast<std::ptrdiff_t>(inputs.size() / 2);
-    for (const auto& part :
-         {std::vector<PartialId>(inputs.begin(), middle), std::vector<PartialId>(middle, inputs.end())}) {
-      if (part.size() == 1) {
-        partials_.at(part.front()).merging = false;
-        offer(part.front());
-        continue;
-      }
-      Active half;
-      half.item = active.item;
-      half.item.inputs = part;
-      half.item.attempt = 0;
-      ++group.merges_in_flight;
-      again_.push_back(std::move(half));
-    }
-    return;
-  }
-  losses_.push_back({ItemKind::accumulate, 0, {}, std::move(reason)});
-  for (const auto input : inputs) {
-    partials_.at(input).merging = false;
-    partials_.at(input).stuck = true;
-  }
-}
-
-void Planner::on_partial_lost(PartialId id) {
-  const auto found = partials_.find(id);
-  if (found == partials_.end()) return;
-  TASKMILL_ASSERT(!settings_.deterministic);  // ordered runs keep every partial result at the manager
-  const Partial lost = std::move(found->second);
-  partials_.erase(found);
-  Group& group = groups_[lost.group];
-  if (!lost.merging && !lost.stuck) {
-    auto& queue = group.waiting[lost.location];
-    std::erase(queue, id);
-    --group.waiting_count;
-    if (queue.empty()) group.waiting.erase(lost.location);
-  }
-  EventSet rest;
-  for (const auto& [index, ranges] : processed_.files()) {
-    for (const auto& range : ranges) {
-      std::uint64_t position = range.first;
-      const auto gone = lost.events.files().find(index);
-      if (gone != lost.events.files().end()) {
-        for (const auto& hole : gone->second) {
-          if (hole.last <= range.first || hole.first >= range.last) continue;
-          if (hole.first > position) (void)rest.add(index, {position, hole.first});
-          position = hole.last;
-        }
-      }
-      if (position < range.last) (void)rest.add(index, {position, range.last});
-    }
-  }
-  processed_ = std::move(rest);
-  progress_.events_processed -= lost.events.count();
-  progress_.events_submitted -= lost.events.count();
-  for (const auto& [index, ranges] : lost.events.files()) {
-    File& file = files_[index];
-    for (const auto& range : ranges) file.todo.push_back(range);
-    if (file.complete) {
-      file.complete = false;
-      ++group.open_files;
-    }
-    if (file.state == FileState::exhausted && !stopping_) {
-      file.state = FileState::ready;
-      ready_files_.push_back(index);
-    } else if (stopping_) {
-      file.todo.clear();
-      check_complete(index);
-    }
-  }
-  if (lost.merging) cancel_merge_of(id, group);
-}
-
-// A merge that was to read a lost partial result cannot succeed: its other inputs wait for another one.
-void Planner::cancel_merge_of(PartialId id, Group& group) {
-  const auto reads_it = [id](const Active& active) {
-    const auto& inputs = active.item.inputs;
-    return std::find(inputs.begin(), inputs.end(), id) != inputs.end();
-  };
-  std::vector<PartialId> inputs;
-  if (const auto running =
-          std::find_if(active_.begin(), active_.end(), [&](const auto& entry) { return reads_it(entry.second); });
-      running != active_.end()) {
-    inputs = std::move(running->second.item.inputs);
-    active_.erase(running);
-    --progress_.in_flight;
-  } else if (const auto queued = std::find_if(again_.begin(), again_.end(), reads_it); queued != again_.end()) {
-    inputs = std::move(queued->item.inputs);
-    again_.erase(queued);
-  }
-  for (const auto input : inputs) {
-    if (input == id) continue;
-    partials_.at(input).merging = false;
-    offer(input);
-  }
-  --group.merges_in_flight;
 }
 
 // --- partial results ---

@@ -39,7 +39,7 @@ struct PlannerSettings {
   std::uint32_t treereduction = 20;  ///< partial results per accumulation, at least 2
   std::uint32_t retries = 2;         ///< further attempts after a failure
   bool split_on_exhaustion = true;
-  bool skip_bad_files = false;
+  bool skip_bad_files = false;  ///< a file that cannot be counted is left out; else it stops the run
   bool deterministic = false;
   bool result_per_dataset = false;  ///< one result per dataset instead of one in all
 };
@@ -78,8 +78,9 @@ class Planner {
   std::uint32_t add_dataset(std::string name);
   /// `events`: known from a cache of counts; nullopt lets a preprocessing task find out.
   std::uint32_t add_file(std::uint32_t dataset, std::string name, std::optional<std::uint64_t> events = {});
-  /// A partial result of an earlier run (checkpoint). False when it overlaps what is known, after the first next(), or
-  /// in deterministic mode (its merges are tied to positions).
+  /// A partial result of an earlier run (checkpoint). False when it overlaps what is known, does not fit the files,
+  /// after the first next(), or when it is more than a chunk in deterministic mode (merges are tied to positions
+  /// there).
   [[nodiscard]] bool restore(std::uint32_t group, EventSet events, PartialId& id);
 
   /// The next thing worth submitting, in the order: accumulate, process, preprocess when chunks run short.
@@ -98,10 +99,18 @@ class Planner {
   [[nodiscard]] bool is_active(ItemId item) const { return active_.contains(item.value()); }
   /// The outputs of a partial result were lost with a worker before they were merged: its events are processed again.
   void on_partial_lost(PartialId partial);
+  /// Shortest remaining life time among the workers, in seconds.
   void limit_time(std::optional<double> seconds) { sizer_.limit_time(seconds); }
+  /// How many chunks the workers can process at once. Dynamic chunks get smaller towards the end, so that all workers
+  /// end at about the same time.
+  void set_capacity(std::uint64_t chunks) { capacity_ = chunks; }
 
   /// Ctrl-C: nothing new is processed; what is done is still merged.
   void stop_submitting();
+  [[nodiscard]] bool stopping() const { return stopping_; }
+  /// Why the run stopped by itself: a file that cannot be counted, unless bad files are to be skipped. Empty: it did
+  /// not.
+  [[nodiscard]] const std::string& failure() const { return failure_; }
   [[nodiscard]] bool finished() const;
   /// When finished: one partial per group that processed anything.
   [[nodiscard]] std::vector<PartialId> results() const;
@@ -177,6 +186,7 @@ class Planner {
   WorkItem start(Active active);
   std::optional<Active> take(ItemId item, ItemKind kind);
   std::optional<EventRange> cut(std::uint32_t file);
+  std::uint64_t dynamic_size();
   std::vector<PartialId> take_inputs(Group& group);
   PartialId store(EventSet events, std::uint32_t group, std::uint32_t location);
   void offer(PartialId id);
@@ -197,12 +207,14 @@ class Planner {
   std::vector<Group> groups_;
   std::uint32_t next_uncounted_ = 0;
   std::uint64_t counting_ = 0;
+  std::uint64_t capacity_ = 0;             ///< 0: unknown
   std::deque<std::uint32_t> ready_files_;  ///< files with ranges to cut, FIFO
   std::deque<Active> again_;               ///< retries, split halves, ordered merges: before anything new
   std::unordered_map<std::uint64_t, Active> active_;
   std::map<PartialId, Partial> partials_;
   EventSet processed_;
   std::vector<Loss> losses_;
+  std::string failure_;
   Progress progress_;
   std::uint64_t next_item_ = 1;
   std::uint64_t next_partial_ = 1;

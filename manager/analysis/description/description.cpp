@@ -2,8 +2,10 @@
 
 #include <glob.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -62,7 +64,7 @@ class DescriptionReader {
       std::vector<std::string> patterns;
       if (std::holds_alternative<ConfigNode::Table>(node.value)) {
         Section section(node, fileset->full(name), problem_);
-        patterns = section.texts("files");
+        patterns = read_files(section, dataset);
         if (const auto tree = section.text("treename")) dataset.tree = *tree;
         dataset.metadata = section.pairs("metadata");
         section.done();
@@ -74,6 +76,20 @@ class DescriptionReader {
       result_.datasets.push_back(std::move(dataset));
     }
     if (result_.datasets.empty()) top.complain("fileset", "holds no dataset");
+  }
+
+  /// A list, or the form of Coffea's newer filesets: {"files": {PATH: TREE, …}}.
+  std::vector<std::string> read_files(Section& section, DatasetDescription& dataset) {
+    const auto* node = section.find("files");
+    if (node == nullptr || !std::holds_alternative<ConfigNode::Table>(node->value)) return section.texts("files");
+    std::vector<std::string> patterns;
+    for (const auto& [path, tree] : section.pairs("files")) {
+      if (!dataset.tree.empty() && dataset.tree != tree)
+        section.complain("files", "all files of a dataset have the same tree; make two datasets of them");
+      dataset.tree = tree;
+      patterns.push_back(path);
+    }
+    return patterns;
   }
 
   void add_files(DatasetDescription& dataset, const std::string& pattern, int line, const std::string& key) {
@@ -217,12 +233,13 @@ class DescriptionReader {
     const auto mode = top.text("resources_mode").value_or("auto");
     if (mode == "fixed")
       result_.resources_mode = ResourcesMode::fixed;
-    else if (mode == "auto")
+    else if (mode == "auto" || mode == "max-seen")
       result_.resources_mode = ResourcesMode::automatic;
     else if (mode == "max-throughput")
       result_.resources_mode = ResourcesMode::max_throughput;
     else
       top.complain("resources_mode", "unknown; use fixed, auto or max-throughput");
+    read_monitor(top);
     if (const auto factor = top.number("fast_terminate_workers", 0)) {
       result_.fast_terminate_factor = *factor;
       if (*factor > 0) result_.stragglers = StragglerPolicy::terminate;
@@ -237,7 +254,7 @@ class DescriptionReader {
     if (const auto seconds = top.integer("xrootd_timeout", 1)) result_.xrootd_timeout = *seconds;
     if (const auto seconds = top.integer("xrootdtimeout", 1)) result_.xrootd_timeout = *seconds;
     existing(top, "environment_file", result_.environment_file);
-    existing(top, "x509_proxy", result_.x509_proxy);
+    read_proxy(top);
     for (const auto& input : top.texts("extra_input_files")) {
       for (auto* phase : {&result_.preprocess, &result_.process, &result_.accumulate})
         add_input(top, "extra_input_files", input, phase->inputs);
@@ -246,6 +263,34 @@ class DescriptionReader {
     result_.output = resolve(top.text("output").value_or(result_.name + "-result.json"));
     if (const auto path = top.text("checkpoint")) result_.checkpoint = resolve(*path);
     if (const auto path = top.text("report")) result_.report = resolve(*path);
+  }
+
+  /// The automatic modes learn from what is measured and need limits, so they always watch.
+  void read_monitor(Section& top) {
+    const auto monitor = top.text("resource_monitor").value_or("watchdog");
+    if (monitor == "watchdog")
+      result_.resource_monitor = ResourceMonitor::watchdog;
+    else if (monitor == "measure")
+      result_.resource_monitor = ResourceMonitor::measure;
+    else if (monitor == "off")
+      result_.resource_monitor = ResourceMonitor::off;
+    else
+      top.complain("resource_monitor", "unknown; use off, measure or watchdog");
+    if (result_.resources_mode != ResourcesMode::fixed) result_.resource_monitor = ResourceMonitor::watchdog;
+  }
+
+  /// Unset: where grid tools look for it, but only for files that may need it. false: none.
+  void read_proxy(Section& top) {
+    if (const auto* node = top.find("x509_proxy"); node != nullptr && std::holds_alternative<bool>(node->value)) {
+      if (std::get<bool>(node->value)) top.complain("x509_proxy", "the path of a proxy file, or false, is expected");
+      return;
+    }
+    existing(top, "x509_proxy", result_.x509_proxy);
+    if (!result_.x509_proxy.empty() || !has_urls()) return;
+    const char* variable = std::getenv("X509_USER_PROXY");
+    const std::string path = variable != nullptr ? variable : "/tmp/x509up_u" + std::to_string(::getuid());
+    std::error_code ignored;
+    if (fs::is_regular_file(path, ignored)) result_.x509_proxy = path;
   }
 
   void existing(Section& top, const std::string& key, std::string& target) {

@@ -40,6 +40,8 @@ struct PhaseDescription {
 };
 
 enum class ResourcesMode : std::uint8_t { fixed, automatic, max_throughput };
+/// What is done about the resources of a task: nothing, measured, measured and held to its box.
+enum class ResourceMonitor : std::uint8_t { off, measure, watchdog };
 enum class StragglerPolicy : std::uint8_t { none, terminate, replicate };
 
 struct Description {
@@ -51,6 +53,7 @@ struct Description {
   PlannerSettings planner;
   Resources resources;
   ResourcesMode resources_mode = ResourcesMode::automatic;
+  ResourceMonitor resource_monitor = ResourceMonitor::watchdog;
   StragglerPolicy stragglers = StragglerPolicy::none;
   double fast_terminate_factor = 0;  ///< of the mean, with StragglerPolicy::terminate
   std::string environment_file, x509_proxy, checkpoint, output, report;

@@ -93,6 +93,44 @@ builtin = "sum"
   EXPECT_EQ(json->planner.chunksize, 5U);
 }
 
+TEST_F(DescriptionFile, ReadsTheFilesetsOfCoffea) {
+  const auto json = parse(R"({"fileset": {
+      "old": ["a.csv", "b.csv"],
+      "treename": {"treename": "Events", "files": ["a.csv"]},
+      "new": {"files": {"a.csv": "Events", "b.csv": "Events"}, "metadata": {"xsec": 1.5}}},
+    "skipbadfiles": true, "xrootdtimeout": 90, "resources_mode": "max-seen", "x509_proxy": false,
+    "process": {"command": "./hist {file} {tree} {output}"}})");
+  ASSERT_TRUE(json) << json.error().text;
+  ASSERT_EQ(json->datasets.size(), 3U);
+  EXPECT_EQ(json->datasets[0].files.size(), 2U);
+  EXPECT_EQ(json->datasets[1].tree, "Events");
+  EXPECT_EQ(json->datasets[2].tree, "Events");
+  EXPECT_EQ(json->datasets[2].files.size(), 2U);
+  EXPECT_EQ(json->datasets[2].metadata, (Pairs{{"xsec", "1.5"}}));
+  EXPECT_TRUE(json->planner.skip_bad_files);
+  EXPECT_EQ(json->xrootd_timeout, 90);
+  EXPECT_EQ(json->resources_mode, ResourcesMode::automatic);
+  EXPECT_NE(problem(R"({"fileset": {"d": {"files": {"a.csv": "A", "b.csv": "B"}}},
+    "process": {"command": "./hist {output}"}})")
+                .find("z.toml:1: fileset.d.files: all files of a dataset"),
+            std::string::npos);
+}
+
+TEST_F(DescriptionFile, WatchesTasksUnlessToldNotTo) {
+  const auto with = [this](const std::string& line) {
+    const auto description = parse(line + minimal);
+    return description ? description->resource_monitor : ResourceMonitor::off;
+  };
+  EXPECT_EQ(with("resources_mode = \"fixed\"\n"), ResourceMonitor::watchdog);
+  EXPECT_EQ(with("resources_mode = \"fixed\"\nresource_monitor = \"measure\"\n"), ResourceMonitor::measure);
+  EXPECT_EQ(with("resources_mode = \"fixed\"\nresource_monitor = \"off\"\n"), ResourceMonitor::off);
+  EXPECT_EQ(with("resource_monitor = \"off\"\n"), ResourceMonitor::watchdog);
+  EXPECT_EQ(problem("resource_monitor = \"on\"\n" + std::string(minimal)),
+            "z.toml:1: resource_monitor: unknown; use off, measure or watchdog");
+  EXPECT_EQ(problem("x509_proxy = true\n" + std::string(minimal)),
+            "z.toml:1: x509_proxy: the path of a proxy file, or false, is expected");
+}
+
 TEST_F(DescriptionFile, NamesLineKeyAndRemedyOfAProblem) {
   EXPECT_EQ(problem("name = \"x\"\nchunksise = 5\n" + std::string(minimal)),
             "z.toml:2: chunksise: unknown key; did you mean \"chunksize\"?");

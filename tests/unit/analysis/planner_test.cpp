@@ -137,8 +137,10 @@ TEST(Planner, StopsAtTheRequestedNumberOfChunks) {
   EXPECT_EQ(planner.progress().events_processed, 200U);
 }
 
-TEST(Planner, ABadFileIsReportedAndTheOthersGoOn) {
-  Planner planner(small_settings());
+TEST(Planner, ABadFileIsSkippedAndReportedWhenAsked) {
+  auto settings = small_settings();
+  settings.skip_bad_files = true;
+  Planner planner(settings);
   const auto data = planner.add_dataset("data");
   planner.add_file(data, "bad");
   planner.add_file(data, "good");
@@ -155,6 +157,35 @@ TEST(Planner, ABadFileIsReportedAndTheOthersGoOn) {
   ASSERT_EQ(planner.losses().size(), 1U);
   EXPECT_EQ(planner.losses()[0].kind, ItemKind::preprocess);
   EXPECT_EQ(planner.progress().events_processed, 10U);
+}
+
+TEST(Planner, ABadFileStopsTheRunAndWhatIsDoneIsStillMerged) {
+  auto settings = small_settings();
+  settings.retries = 1;
+  Planner planner(settings);
+  const auto data = planner.add_dataset("data");
+  planner.add_file(data, "good", 1000);
+  planner.add_file(data, "bad");
+  std::vector<WorkItem> chunks;
+  while (const auto item = planner.next()) {
+    if (item->kind == ItemKind::preprocess) planner.on_failed(item->id, "not a ROOT file");
+    if (item->kind == ItemKind::accumulate) planner.on_accumulated(item->id);
+    if (item->kind == ItemKind::process) chunks.push_back(*item);
+    if (chunks.size() == 3) {
+      for (const auto& chunk : chunks) planner.on_processed(chunk.id, 1, 1);
+      chunks.clear();
+    }
+  }
+  for (const auto& chunk : chunks) planner.on_processed(chunk.id, 1, 1);
+  while (const auto item = planner.next()) {
+    ASSERT_EQ(item->kind, ItemKind::accumulate);
+    planner.on_accumulated(item->id);
+  }
+  EXPECT_TRUE(planner.finished());
+  EXPECT_TRUE(planner.stopping());
+  EXPECT_EQ(planner.failure(), "bad cannot be counted: not a ROOT file");
+  EXPECT_EQ(planner.check(), "");
+  EXPECT_LT(planner.progress().events_processed, 1000U);
 }
 
 TEST(Planner, GivesOneResultPerDatasetWhenAsked) {
@@ -248,6 +279,64 @@ TEST(Planner, TakesOverTheCheckpointOfAnEarlierRun) {
   EXPECT_EQ(planner.events_of(planner.results().at(0)).count(), 300U);
 }
 
+TEST(Planner, AFixedOrderTakesOverChunksAndNothingLarger) {
+  auto settings = small_settings();
+  settings.deterministic = true;
+  Planner planner(settings);
+  planner.add_file(planner.add_dataset("data"), "a", 300);
+  EventSet merged;
+  ASSERT_TRUE(merged.add(0, {0, 100}) && merged.add(0, {200, 300}));
+  PartialId id;
+  EXPECT_FALSE(planner.restore(0, merged, id));
+  EventSet chunk;
+  ASSERT_TRUE(chunk.add(0, {100, 200}));
+  EXPECT_TRUE(planner.restore(0, chunk, id));
+  run_all(planner, 0);
+  EXPECT_TRUE(planner.finished());
+  ASSERT_EQ(planner.results().size(), 1U);
+  EXPECT_EQ(planner.events_of(planner.results()[0]).count(), 300U);
+}
+
+TEST(Planner, RefusesWhatDoesNotFitTheFiles) {
+  auto settings = small_settings();
+  settings.result_per_dataset = true;
+  Planner planner(settings);
+  planner.add_file(planner.add_dataset("one"), "a", 300);
+  planner.add_file(planner.add_dataset("two"), "b");
+  EventSet too_long;
+  ASSERT_TRUE(too_long.add(0, {200, 301}));
+  EventSet other;
+  ASSERT_TRUE(other.add(1, {0, 10}));
+  PartialId id;
+  EXPECT_FALSE(planner.restore(0, too_long, id));
+  EXPECT_FALSE(planner.restore(0, other, id));
+  EXPECT_FALSE(planner.restore(2, other, id));
+  EXPECT_TRUE(planner.restore(1, other, id));
+}
+
+TEST(Planner, DynamicChunksShrinkTowardsTheEnd) {
+  auto settings = small_settings();
+  settings.chunksize = 1024;
+  settings.dynamic_chunksize = ChunkTargets{1e9, std::nullopt};
+  Planner planner(settings);
+  planner.set_capacity(8);
+  planner.add_file(planner.add_dataset("data"), "a", 1 << 16);
+  std::uint64_t largest = 0;
+  std::uint64_t last = 0;
+  while (const auto item = planner.next()) {
+    if (item->kind != ItemKind::process) {
+      planner.on_accumulated(item->id);
+      continue;
+    }
+    largest = std::max(largest, item->range.count());
+    last = item->range.count();
+    planner.on_processed(item->id, 0.001 * static_cast<double>(item->range.count()), 1);
+  }
+  EXPECT_GE(largest, 1024U);
+  EXPECT_LE(last, largest / 8);
+  EXPECT_EQ(planner.progress().events_processed, 1U << 16);
+}
+
 // The inputs of every merge, written as nested lists, are the same in whatever order things finish.
 std::string ordered_result(std::uint64_t seed) {
   auto settings = small_settings();
@@ -298,6 +387,7 @@ TEST(Planner, AccountsForEveryEventUnderRandomFaults) {
   for (std::uint64_t seed = 1; seed <= 60; ++seed) {
     Random random(seed);
     auto settings = small_settings();
+    settings.skip_bad_files = true;
     settings.treereduction = static_cast<std::uint32_t>(2 + random.below(6));
     if (random.below(2) == 0) settings.dynamic_chunksize = ChunkTargets{20.0, 800.0};
     Planner planner(settings);
