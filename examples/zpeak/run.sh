@@ -1,18 +1,17 @@
 #!/usr/bin/env bash
 # Finds the Z boson in real collision events with one manager and two workers on this machine.
 #
-#   examples/zpeak/run.sh [--bin DIR] [--channel mumu|ee] [--tasks N] [--workers N] [--out DIR]
+#   examples/zpeak/run.sh [--bin DIR] [--chunksize N|dynamic] [--workers N] [--out DIR]
 #
-# The event file is cut into N byte ranges at line ends. Each is one task: header and range go to a worker, a
-# partial histogram comes back. The partial histograms are added, compared with one pass over the whole file,
-# and drawn. Exit 0 when every task succeeded, the peak is at 90 to 92 GeV
-# and both histograms are equal.
+# zpeak.toml names two datasets, muon pairs and electron pairs. The manager counts their events, cuts them into
+# chunks, lets the workers fill a histogram of each chunk and merges the histograms. The result is compared bin by
+# bin with one pass over all events by a single process, and drawn. Exit 0 when every event was counted once, the peak
+# is at 90 to 92 GeV and the histograms are equal.
 set -euo pipefail
 
 here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 bin=
-channel=mumu
-tasks=40
+chunksize=1000
 workers=2
 out=$here/out
 
@@ -20,7 +19,7 @@ die() { printf 'run.sh: %s\n' "$*" >&2; exit 1; }
 
 while [ $# -gt 0 ]; do
   case $1 in
-    --bin | --channel | --tasks | --workers | --out)
+    --bin | --chunksize | --workers | --out)
       [ $# -ge 2 ] || die "$1 needs a value"
       printf -v "${1#--}" %s "$2"
       shift 2
@@ -30,17 +29,13 @@ while [ $# -gt 0 ]; do
   esac
 done
 
-case $channel in
-  mumu) events=$here/data/Zmumu_Run2011A.csv; title='Z → µµ' ;;
-  ee) events=$here/data/Zee_Run2011A.csv; title='Z → ee' ;;
-  *) die "--channel is mumu or ee, not $channel" ;;
-esac
+[[ $chunksize =~ ^([1-9][0-9]*|dynamic)$ ]] || die "--chunksize is a number of events or dynamic, not $chunksize"
 if [ -z "$bin" ]; then
   for bin in "$here"/../../build/{release,dev}/bin ''; do [ ! -x "$bin/work_queue_manager" ] || break; done
 fi
 [ -n "$bin" ] && [ -d "$bin" ] || die "no programs found; run ./bootstrap build, or give --bin DIR"
 bin=$(readlink -f "$bin")
-for program in work_queue_manager work_queue_worker zpeak_hist zpeak_merge; do
+for program in work_queue_manager work_queue_worker analysis_tool zpeak_hist zpeak_merge; do
   [ -x "$bin/$program" ] || die "$bin/$program is missing; run ./bootstrap build"
 done
 
@@ -53,37 +48,26 @@ cleanup() {
 trap cleanup EXIT
 trap 'exit 130' INT TERM
 
-# --- the work: one task per line ----------------------------------------------------------------------
-mkdir -p "$out/partial"
+# --- what a user would have in a directory --------------------------------------------------------------
+mkdir -p "$out"
 out=$(readlink -f "$out")
-rm -f "$out"/partial/*.json
+rm -f "$out"/*.json "$out"/*.svg "$out"/*.html "$out"/*.log
+ln -s "$here/data" "$bin/zpeak_hist" "$scratch"
+if [ "$chunksize" = dynamic ]; then
+  # Powers of two follow the measured time; without a fixed order of additions (these are whole numbers).
+  sed 's/^chunksize = .*/chunksize = 256\ndynamic_chunksize = { wall_time = 0.1 }/; /^deterministic/d' "$here/zpeak.toml"
+else
+  sed "s/^chunksize = .*/chunksize = $chunksize/" "$here/zpeak.toml"
+fi >"$scratch/zpeak.toml"
 (umask 077 && head -c 24 /dev/urandom | base64 >"$scratch/password.txt")
-
-# A piece names its first and its last byte.
-LC_ALL=C awk -v tasks="$tasks" -v events="$events" -v program="$bin/zpeak_hist" -v out="$out" -v size="$(stat -c %s "$events")" '
-  function piece(first, last, name, cache) {
-    return sprintf("{\"piece\": \"%s\", \"first\": %d, \"last\": %d, \"name\": \"%s\", \"cache\": %s}", events, first, last, name, cache)
-  }
-  function emit(last) {
-    printf "{\"command\": \"cat header.csv events.csv | ./zpeak_hist > partial.json\", \"tag\": \"%03d\", \"category\": \"histogram\", ", count
-    printf "\"cores\": 1, \"inputs\": [{\"file\": \"%s\", \"name\": \"zpeak_hist\"}, %s, %s], ", program, \
-      piece(0, header - 1, "header.csv", "true"), piece(start, last, "events.csv", "false")
-    printf "\"outputs\": [{\"file\": \"%s/partial/%03d.json\", \"name\": \"partial.json\"}]}\n", out, count
-    ++count
-    start = last + 1
-  }
-  { position += length($0) + 1 }
-  NR == 1 { header = start = position; next }
-  position >= header + (size - header) * (count + 1) / tasks { emit(position - 1) }
-  END { if (start < position) emit(position - 1) }
-' "$events" >"$scratch/tasks.jsonl"
 
 # --- the run, as anybody would start it -----------------------------------------------------------------
 cd "$scratch"
 project=zpeak-$(id -un)
-export PATH=$bin:$PATH
-printf '$ work_queue_manager run tasks.jsonl -M %s -P password.txt\n' "$project"
-work_queue_manager run tasks.jsonl -M "$project" -P password.txt --port 0 &
+export PATH=$bin:$PATH XDG_CACHE_HOME=$scratch/cache
+printf '$ work_queue_manager analyze zpeak.toml -M %s -P password.txt\n' "$project"
+work_queue_manager analyze zpeak.toml -M "$project" -P password.txt --port 0 --output "$out/zpeak.json" \
+  --report "$out/report.html" &
 manager=$!
 started+=("$manager")
 for ((i = 1; i <= workers; ++i)); do
@@ -97,8 +81,11 @@ wait "$manager" || status=$?
 
 # --- the result -----------------------------------------------------------------------------------------
 echo
-zpeak_merge --title "$title" --svg "$out/zpeak.svg" --json "$out/merged.json" "$out"/partial/*.json | tee "$scratch/summary"
+zpeak_merge --title 'Z → µµ' --svg "$out/zpeak.svg" --json "$out/Zmumu.json" "$out/zpeak.Zmumu.json" | tee "$scratch/summary"
 grep -q '^peak at 9[01]\.' "$scratch/summary" || die "the peak is not where the Z boson is"
-zpeak_hist "$events" >"$out/single.json"
-cmp "$out/merged.json" "$out/single.json" || die "the merged histogram differs from one pass over all events"
-printf 'the same bytes as one pass over all events; picture: %s\n' "$out/zpeak.svg"
+zpeak_merge --json "$out/Zee.json" "$out/zpeak.Zee.json" >"$scratch/electrons"
+for dataset in Zmumu Zee; do
+  zpeak_hist "data/${dataset}_Run2011A.csv" >"$out/$dataset.single.json"
+  cmp "$out/$dataset.json" "$out/$dataset.single.json" || die "$dataset: the histogram differs from one pass over all events"
+done
+printf 'both histograms are equal to one pass over all events, bin by bin; picture: %s\n' "$out/zpeak.svg"
