@@ -91,11 +91,9 @@ TaskBlock::Progress TaskBlock::on_line(std::string_view line) {
   return entry->handler(*this, line.substr(entry->word.size()));
 }
 
-bool TaskBlock::on_body(std::string& body) {
-  if (body.find('\0') != std::string::npos) {
-    fail(Problem::malformed, "NUL inside a command or variable");
-    return false;
-  }
+void TaskBlock::on_body(std::string& body) {
+  // A NUL ends a command or a variable, as everywhere it will pass through.
+  if (const auto nul = body.find('\0'); nul != std::string::npos) body.resize(nul);
   switch (body_) {
     case Body::command:
       task_.command = std::move(body);
@@ -108,7 +106,6 @@ bool TaskBlock::on_body(std::string& body) {
       break;
   }
   body.clear();
-  return true;
 }
 
 TaskBlock::Progress TaskBlock::fail(Problem problem, std::string_view why) {
@@ -129,6 +126,7 @@ TaskBlock::Progress TaskBlock::expect_body(Body kind, std::string_view rest, std
 }
 
 TaskBlock::Progress TaskBlock::read_number(std::optional<double>& target, std::string_view rest) {
+  if (skip_blanks(rest).empty()) return Progress::line;  // says nothing; old workers take it, too
   target = next_number(rest);
   return target ? Progress::line : fail(Problem::malformed, "a resource needs a number");
 }

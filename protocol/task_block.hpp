@@ -18,8 +18,8 @@ class TaskBlock {
   /// One line. `body`: give the next body_length() bytes to on_body() before the next line.
   Progress on_line(std::string_view line);
   [[nodiscard]] std::uint64_t body_length() const { return body_length_; }
-  /// The body just collected. False if it cannot be one (a NUL inside).
-  bool on_body(std::string& body);
+  /// The body just collected; what follows a NUL is dropped.
+  void on_body(std::string& body);
   TaskDescription take() { return std::move(task_); }
   [[nodiscard]] Problem problem() const { return problem_; }
   [[nodiscard]] std::string_view why() const { return why_; }

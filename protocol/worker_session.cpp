@@ -127,9 +127,7 @@ Step<ToWorker> WorkerSession::collect(std::span<const char> input) {
   if (assembly.body_left > 0) return step;
   const auto what = std::exchange(assembly.collecting, Assembly::Collecting::nothing);
   if (what == Assembly::Collecting::task_body) {
-    if (!assembly.block.on_body(assembly.body)) {
-      return failed(assembly.block.problem(), std::string(assembly.block.why()));
-    }
+    assembly.block.on_body(assembly.body);
     return step;
   }
   auto parsed = complete_to_worker(assembly.body, assembly.context);

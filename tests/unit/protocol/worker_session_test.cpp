@@ -157,6 +157,11 @@ TEST(WorkerTask, CommandMayBeEmpty) {
   EXPECT_EQ(only_event_of("task 1\nend\n"), "task id=1");
 }
 
+TEST(WorkerTask, WhatOldWorkersTakeIsTaken) {
+  EXPECT_EQ(only_event_of("task 1\ncores\nmemory \n\nend\n"), "task id=1") << "a resource that says nothing";
+  EXPECT_EQ(only_event_of("task 1\ncmd 5\na\0b cenv 5\nA=b\0c\nend\n"s), R"(task id=1 command="a" env="A=b")");
+}
+
 TEST(WorkerTask, ControlCharactersInNamesAsOldManagersEncodeThem) {
   EXPECT_EQ(only_event_of("task 1\ninfile file-0-x-a% Ab a% Ab 1\nend\n"),
             R"(task id=1 in="file-0-x-a% Ab" as="a\nb" flags=1)");
@@ -166,7 +171,7 @@ TEST(WorkerTask, UnknownLinesAndBadNumbersEndTheConnection) {
   for (const std::string line : {"check\n", "bogus\n", "end x\n", "tlq x\n"}) {
     EXPECT_THAT(only_event_of("task 1\n" + line), StartsWith("! unknown message")) << line;
   }
-  for (const std::string line : {"cmd\n", "cmd -1\n", "cmd x\n", "cores\n", "cores x\n", "infile a b\n", "infile a\n",
+  for (const std::string line : {"cmd\n", "cmd -1\n", "cmd x\n", "cores x\n", "infile a b\n", "infile a\n",
                                  "outfile a b x\n", "dir\n", "env -3\n", "infile a b%g0 1\n"}) {
     EXPECT_THAT(only_event_of("task 1\n" + line), StartsWith("! malformed")) << line;
   }
