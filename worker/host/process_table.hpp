@@ -68,11 +68,12 @@ class ProcessTable {
   };
   struct Left {
     Owner owner = 0;
-    pid_t group = 0;
+    bool watched = false;  ///< the caller waits for its end
   };
   template <class Spawn>
   Result<Started> add(Owner owner, Spawn spawn);
-  void kill_orphan(pid_t pid, const Left& left, int number);
+  void signal_task(const First& first, int number);
+  void kill_orphan(pid_t pid, int number);
 
   measure::ProcessWatch watch_;
   os::ChildList children_;
