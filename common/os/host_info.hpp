@@ -1,4 +1,5 @@
-// Names of this machine, as a worker announces them. (What it offers is in common/measure/host_resources.hpp.)
+// Names of this machine, as a worker announces them, and its programs. (What it offers is in
+// common/measure/host_resources.hpp.)
 #pragma once
 
 #include <string>
@@ -9,5 +10,8 @@ namespace taskmill::os {
 std::string host_name();
 std::string os_name();       ///< uname -s
 std::string machine_name();  ///< uname -m
+
+/// The absolute path of an executable: `name` is looked up in PATH unless it has a slash. Empty: there is none.
+std::string find_program(const std::string& name);
 
 }  // namespace taskmill::os

@@ -76,7 +76,7 @@ void DebugLog::line(std::string_view flag, std::string_view text, bool always) {
   all.append(flag).append(": ").append(text);
   std::replace(all.begin(), all.end(), '\n', ' ');
   put_line(fd_, all);
-  if (always && fd_ > 2) put_line(2, all);
+  if (always && fd_ != 2) put_line(2, all);
   written_ += static_cast<std::int64_t>(all.size()) + 1;
   if (rotate_at_ > 0 && written_ >= rotate_at_) rotate();
 }

@@ -61,10 +61,11 @@ What to offer:
 How tasks run:
  -s,--workdir=DIR            Where the workspace goes (default: $CCTOOLS_TEMP, $_CONDOR_SCRATCH_DIR, $TMPDIR, /tmp).
     --task-wrapper=CMD       Run every task through CMD; {} is the command, [] the command as one quoted word.
-    --enforce=WHEN           Stop tasks above their memory or disk: native (default: when our manager asks for it),
-                             always, never.
+    --enforce=WHEN           Stop tasks above their memory or disk: native (when our manager asks for it), always, never.
     --process-limit=N        Stop a task with more processes at one time (default 2000; 0: no limit).
     --use-shell              Start even the simplest command through /bin/sh.
+    --coprocess=PROGRAM      Answers function tasks; --coprocesses-total=N copies of it run (default: one for each core),
+                             each announced with --coprocess-cores=N, -memory, -disk, -gpus (default: the worker's).
     --disable-symlinks       Never put inputs into sandboxes as symbolic links.
 
 Seeing what happens:
@@ -73,11 +74,10 @@ Seeing what happens:
     --debug-rotate-max=BYTES Start a new file at this size and keep one FILE.old (default 0: never).
     --exit-codes=strict      Exit 3 when no manager was ever joined (otherwise every orderly end is 0).
     --volatility=P           For tests: leave the manager with probability P each minute.
- -v,--version                Show the version.
- -h,--help                   Show this text.
+ -v,--version  -h,--help     Show the version; show this text.
 
-Accepted and ignored, for old scripts: -a -c -p X -w X -z X --advertise --bandwidth --coprocess* --disk-allocation
- --disk-threshold --fast-abort --measure-capacity --memory-threshold --specify-log --tcp-window-size --tlq.
+Accepted and ignored: -a -c -p X -w X -z X --advertise --bandwidth --disk-allocation --disk-threshold --fast-abort
+ --measure-capacity --memory-threshold --specify-log --tcp-window-size --tlq.
 
 Exit status: 0 after every orderly end, 1 for wrong options or an unusable work directory.
 )";

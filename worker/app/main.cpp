@@ -78,6 +78,8 @@ MachineConfig machine_config(const Options& options, const measure::HostResource
   std::sort(who.features.begin(), who.features.end());
   who.features.erase(std::unique(who.features.begin(), who.features.end()), who.features.end());
   who.from_factory = options.from_factory;
+  who.coprocess_offer = {static_cast<double>(options.coprocess_cores), options.coprocess_memory, options.coprocess_disk,
+                         options.coprocess_gpus};
   return config;
 }
 
@@ -113,6 +115,10 @@ WorkerSettings settings_of(const Options& options, const measure::HostResources&
   settings.volatility = options.volatility;
   settings.task_wrapper = options.task_wrapper;
   settings.limits = options.limits;
+  settings.coprocess = options.coprocess_command;
+  const auto each_core = static_cast<std::int64_t>(settings.machine.offered.cores);
+  settings.coprocesses = static_cast<std::size_t>(
+      std::max<std::int64_t>(options.coprocesses_total > 0 ? options.coprocesses_total : each_core, 1));
   settings.direct_start = !options.use_shell && shell_is_dash();
   settings.environment = inherited_environment();
   return settings;
@@ -125,6 +131,17 @@ std::string using_line(const Resources& offered) {
                 static_cast<double>(offered.memory), static_cast<double>(offered.disk),
                 static_cast<double>(offered.gpus));
   return text.data();
+}
+
+int work(DebugLog& log, Workspace& space, WorkerSettings settings, bool strict_exit) {
+  boost::asio::io_context io(1);
+  Worker worker(io, log, space, std::move(settings));
+  if (const auto bad = worker.prepare(); !bad.empty()) {
+    log.complain("work_queue_worker: " + bad);
+    return 1;
+  }
+  const int status = worker.run();
+  return strict_exit && !worker.had_session() ? 3 : status;
 }
 
 int run(const Options& options, const std::string& program) {
@@ -163,15 +180,10 @@ int run(const Options& options, const std::string& program) {
   log.say(using_line(settings.machine.offered));
   log.detail("cores: " + host.cores_from + "; memory: " + host.memory_from);
 
-  boost::asio::io_context io(1);
-  Worker worker(io, log, *space, std::move(settings));
-  if (const auto bad = worker.prepare(); !bad.empty()) {
-    log.complain("work_queue_worker: " + bad);
-    os::remove_tree(space->parent(), space->name());
-    return 1;
-  }
-  const int status = worker.run();
-  return options.strict_exit ? (worker.had_session() ? status : 3) : status;
+  const int status = work(log, *space, std::move(settings), options.strict_exit);
+  // A pool thread may have been writing while the workspace was removed; now they are all gone.
+  os::remove_tree(space->parent(), space->name());
+  return status;
 }
 
 }  // namespace
@@ -181,6 +193,7 @@ int main(int argc, char** argv) {
   namespace tw = taskmill::worker;
   tw::fill_standard_descriptors();
   ::signal(SIGPIPE, SIG_IGN);
+  tw::block_ending_signals(true);
   const std::string program = std::filesystem::path(argc > 0 ? argv[0] : "work_queue_worker").filename();
   const auto parsed = tw::parse_options(argc, argv);
   if (!parsed.message.empty()) std::fprintf(stderr, "work_queue_worker: %s\n", parsed.message.c_str());

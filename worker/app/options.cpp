@@ -12,6 +12,7 @@
 #include "common/catalog/core/candidates.hpp"
 #include "common/catalog/core/regex.hpp"
 #include "common/os/file.hpp"
+#include "common/os/host_info.hpp"
 #include "protocol/limits.hpp"
 
 namespace taskmill::worker {
@@ -40,7 +41,11 @@ enum Long : int {
   long_disk_allocation,
   long_wrapper,
   long_coprocess,
-  long_coprocess_number,
+  long_coprocesses_total,
+  long_coprocess_cores,
+  long_coprocess_memory,
+  long_coprocess_disk,
+  long_coprocess_gpus,
   long_factory,
   long_tlq,
   long_foreman,
@@ -55,6 +60,7 @@ enum Long : int {
   long_processes
 };
 
+constexpr std::int64_t most_coprocesses = 1000;
 constexpr const char* short_options = "vhM:N:C:d:o:P:t:i:b:w:A:O:s:f:Z:F:acp:z:";
 
 const std::array<option, 50> long_options = {{
@@ -93,11 +99,11 @@ const std::array<option, 50> long_options = {{
     {"disk-allocation", no_argument, nullptr, long_disk_allocation},
     {"task-wrapper", required_argument, nullptr, long_wrapper},
     {"coprocess", required_argument, nullptr, long_coprocess},
-    {"coprocesses-total", required_argument, nullptr, long_coprocess_number},
-    {"coprocess-cores", required_argument, nullptr, long_coprocess_number},
-    {"coprocess-memory", required_argument, nullptr, long_coprocess_number},
-    {"coprocess-disk", required_argument, nullptr, long_coprocess_number},
-    {"coprocess-gpus", required_argument, nullptr, long_coprocess_number},
+    {"coprocesses-total", required_argument, nullptr, long_coprocesses_total},
+    {"coprocess-cores", required_argument, nullptr, long_coprocess_cores},
+    {"coprocess-memory", required_argument, nullptr, long_coprocess_memory},
+    {"coprocess-disk", required_argument, nullptr, long_coprocess_disk},
+    {"coprocess-gpus", required_argument, nullptr, long_coprocess_gpus},
     {"from-factory", required_argument, nullptr, long_factory},
     {"tlq", required_argument, nullptr, long_tlq},
     {"foreman", no_argument, nullptr, long_foreman},
@@ -250,7 +256,7 @@ class Parser {
         options_.wall_time_s = lenient_integer(value);
         if (options_.wall_time_s <= 0) {
           options_.wall_time_s = 0;
-          options_.warnings.emplace_back("--wall-time must be a number of seconds greater than 0: ignored");
+          options_.warnings.emplace_back("Ignoring --wall-time, a positive integer is expected.");
         }
         return true;
       case long_feature:
@@ -280,16 +286,56 @@ class Parser {
         options_.use_shell = true;
         return true;
       case long_exit_codes:
-        options_.strict_exit = std::string_view(value) == "strict";
-        return true;
+        return take_exit_codes(value);
       case long_enforce:
         return take_enforce(value);
       case long_processes:
         options_.limits.max_processes = lenient_integer(value);
         return true;
       default:
+        return take_coprocess(code, value);
+    }
+  }
+
+  bool take_coprocess(int code, const char* value) {
+    const auto amount = [value] {
+      const auto number = lenient_integer(value);
+      return number > 0 ? number : -1;
+    };
+    switch (code) {
+      case long_coprocess:
+        return take_library(value);
+      case long_coprocesses_total:
+        options_.coprocesses_total = std::clamp<std::int64_t>(lenient_integer(value), 0, most_coprocesses);
+        return true;
+      case long_coprocess_cores:
+        options_.coprocess_cores = amount();
+        return true;
+      case long_coprocess_memory:
+        options_.coprocess_memory = amount();
+        return true;
+      case long_coprocess_disk:
+        options_.coprocess_disk = amount();
+        return true;
+      case long_coprocess_gpus:
+        options_.coprocess_gpus = amount();
+        return true;
+      default:
         return take_legacy(code);
     }
+  }
+
+  // A path, or a name to be looked up in PATH; words behind it are its arguments.
+  bool take_library(const std::string& value) {
+    const auto blank = value.find(' ');
+    const bool whole = ::access(value.c_str(), X_OK) == 0;
+    const auto program = whole ? value : value.substr(0, blank);
+    const auto found = os::find_program(program);
+    if (found.empty()) return fail("--coprocess " + value + ": there is no such program");
+    options_.coprocess = value;
+    options_.coprocess_command = shell_quote(found);
+    if (!whole && blank != std::string::npos) options_.coprocess_command += value.substr(blank);
+    return true;
   }
 
   bool take_legacy(int code) {
@@ -297,16 +343,11 @@ class Parser {
       case long_disk_allocation:
         options_.warnings.emplace_back("--disk-allocation is not supported: going on without it");
         return true;
-      case long_coprocess:
-        options_.warnings.emplace_back(
-            "--coprocess is not supported: going on without it, function tasks will not come here");
-        return true;
       case 'f':
       case 'Z':
       case long_foreman_port:
       case long_foreman:
         return fail("foreman mode is not supported: start ordinary workers and point them at the manager itself");
-      case long_coprocess_number:
       case 'F':
       case long_specify_log:
       case long_bandwidth:
@@ -337,6 +378,11 @@ class Parser {
     return true;
   }
 
+  bool take_exit_codes(const std::string& value) {
+    options_.strict_exit = value == "strict";
+    return options_.strict_exit || value == "lenient" || fail("--exit-codes must be strict or lenient");
+  }
+
   bool take_protocol(const std::string& value) {
     options_.protocol = value == "9" ? 9 : value == "11" ? 11 : 0;
     return options_.protocol != 0 || value == "auto" || fail("--protocol must be 9, 11 or auto");
@@ -358,8 +404,8 @@ class Parser {
   bool take_max_backoff(const char* value) {
     options_.max_backoff_s = lenient_time(value);
     if (options_.max_backoff_s >= options_.min_backoff_s) return true;
-    return fail("maximum backoff limit provided must be greater than the initial backoff of " +
-                std::to_string(options_.min_backoff_s) + " s");
+    return fail("Maximum backoff interval provided must be greater than the initial backoff interval of " +
+                std::to_string(options_.min_backoff_s) + "s.");
   }
 
   bool end(Options::Action action) {

@@ -11,6 +11,15 @@ constexpr std::array<std::string_view, 5> removed = {"DISPLAY", "CORES", "MEMORY
 
 std::string_view name_of(std::string_view entry) { return entry.substr(0, entry.find('=')); }
 
+bool is_shell_name(std::string_view name) {
+  const auto is_letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; };
+  if (name.empty() || !is_letter(name.front())) return false;
+  return std::all_of(name.begin(), name.end(), [&](char c) { return is_letter(c) || (c >= '0' && c <= '9'); });
+}
+
+// Variables a shell sets itself, whatever it was given.
+bool is_set_by_shells(std::string_view name) { return name == "IFS" || name == "OPTIND" || name == "PPID"; }
+
 std::string cores_text(std::int64_t milli) {
   if (milli % 1000 == 0) return std::to_string(milli / 1000);
   std::array<char, 32> text{};
@@ -55,10 +64,12 @@ void append_allocation(const Ledger::Claim& claim, std::vector<std::string>& out
 }  // namespace
 
 Environment::Environment(const std::vector<std::string>& inherited, const std::string& workspace,
-                         const std::string& shared_temp) {
+                         const std::string& shared_temp, bool shell_names)
+    : shell_names_(shell_names) {
   for (const auto& entry : inherited) {
     const auto name = name_of(entry);
-    if (name.size() == entry.size()) continue;
+    if (name.size() == entry.size() || (shell_names_ && !is_shell_name(name))) continue;
+    shell_differs_ = shell_differs_ || is_set_by_shells(name);
     if (std::find(removed.begin(), removed.end(), name) == removed.end()) set(entry);
   }
   if (!index_.contains("WORK_QUEUE_SANDBOX")) set("WORK_QUEUE_SANDBOX=" + workspace);
@@ -84,7 +95,13 @@ void Environment::build_base(Block& block) const {
 void Environment::build(const TaskPart& task, Block& block) const {
   auto& own = block.own;
   own.clear();
-  own.insert(own.end(), task.entries.begin(), task.entries.end());
+  block.shell_differs = shell_differs_;
+  for (const auto& entry : task.entries) {
+    const auto name = name_of(entry);
+    if (shell_names_ && !is_shell_name(name)) continue;
+    block.shell_differs = block.shell_differs || is_set_by_shells(name);
+    own.push_back(entry);
+  }
   append_allocation(task.claim, own);
   const std::string temp(task.temp);
   for (const char* name : {"TMPDIR=", "TEMP=", "TMP="}) own.push_back(name + temp);

@@ -17,12 +17,15 @@ namespace taskmill::worker {
 
 class Environment {
  public:
-  /// `inherited` as in environ.
-  Environment(const std::vector<std::string>& inherited, const std::string& workspace, const std::string& shared_temp);
+  /// `inherited` as in environ. `shell_names`: only variables that a shell can have ("a-b" is none) and would hand on,
+  /// so that a command sees the same with and without one.
+  Environment(const std::vector<std::string>& inherited, const std::string& workspace, const std::string& shared_temp,
+              bool shell_names);
 
   struct Block {
     std::vector<std::string> own;       ///< strings that are not in the base
     std::vector<const char*> pointers;  ///< ends with nullptr
+    bool shell_differs = false;         ///< a shell would give one of them another value
   };
   struct TaskPart {
     const std::vector<std::string>& entries;  ///< from the manager
@@ -36,6 +39,8 @@ class Environment {
 
  private:
   void set(std::string entry);
+  bool shell_names_;
+  bool shell_differs_ = false;
   std::vector<std::string> base_;
   std::unordered_map<std::string, std::size_t> index_;  ///< name to position in base_
 };

@@ -31,7 +31,7 @@ Allocation allocation_of(const Resources& request, const Resources& offered) {
 void Ledger::offer(const Resources& offered) {
   offered_ = offered;
   total_ = {to_milli(offered.cores), std::max<std::int64_t>(offered.memory, 0), std::max<std::int64_t>(offered.disk, 0),
-            std::max<std::int64_t>(offered.gpus, 0)};
+            std::max<std::int64_t>(offered.gpus, 0), total_.coprocesses};
   // Numbers only grow, so that claims given out keep their meaning.
   const auto cores = static_cast<std::size_t>((total_.cores_milli + milli - 1) / milli);
   if (core_use_.size() < cores) core_use_.resize(cores, 0);
@@ -41,12 +41,12 @@ void Ledger::offer(const Resources& offered) {
 bool Ledger::fits_now(const Allocation& amount) const {
   return taken_.cores_milli + amount.cores_milli <= total_.cores_milli &&
          taken_.memory + amount.memory <= total_.memory && taken_.disk + amount.disk <= total_.disk &&
-         taken_.gpus + amount.gpus <= total_.gpus;
+         taken_.gpus + amount.gpus <= total_.gpus && taken_.coprocesses + amount.coprocesses <= total_.coprocesses;
 }
 
 bool Ledger::fits_empty(const Allocation& amount) const {
   return amount.cores_milli <= total_.cores_milli && amount.memory <= total_.memory && amount.disk <= total_.disk &&
-         amount.gpus <= total_.gpus;
+         amount.gpus <= total_.gpus && amount.coprocesses <= total_.coprocesses;
 }
 
 Ledger::Claim Ledger::take(const Allocation& amount) {
@@ -56,6 +56,7 @@ Ledger::Claim Ledger::take(const Allocation& amount) {
   taken_.memory += amount.memory;
   taken_.disk += amount.disk;
   taken_.gpus += amount.gpus;
+  taken_.coprocesses += amount.coprocesses;
   for (auto left = amount.cores_milli; left > 0; left -= milli) {
     const auto least = std::min_element(core_use_.begin(), core_use_.end());
     const auto part = std::min(left, milli);
@@ -76,6 +77,7 @@ void Ledger::give_back(const Claim& claim) {
   taken_.memory -= claim.amount.memory;
   taken_.disk -= claim.amount.disk;
   taken_.gpus -= claim.amount.gpus;
+  taken_.coprocesses -= claim.amount.coprocesses;
   for (const auto& share : claim.cores) core_use_[static_cast<std::size_t>(share.number)] -= share.milli;
   for (const int gpu : claim.gpus) gpu_used_[static_cast<std::size_t>(gpu)] = false;
   TASKMILL_ASSERT(taken_.cores_milli >= 0 && taken_.memory >= 0 && taken_.disk >= 0 && taken_.gpus >= 0);

@@ -18,6 +18,7 @@ struct Allocation {
   std::int64_t memory = 0;
   std::int64_t disk = 0;
   std::int64_t gpus = 0;
+  std::int64_t coprocesses = 0;  ///< 1 for a function call
   auto operator<=>(const Allocation&) const = default;
 };
 
@@ -37,6 +38,7 @@ class Ledger {
   };
 
   void offer(const Resources& offered);
+  void offer_coprocesses(std::int64_t count) { total_.coprocesses = count; }
   [[nodiscard]] const Resources& offered() const { return offered_; }
   [[nodiscard]] const Allocation& taken() const { return taken_; }
 

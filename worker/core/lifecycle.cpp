@@ -7,6 +7,8 @@ namespace {
 
 /// What a manager gets to send work when the worker came to it because all others were idle.
 constexpr Duration idle_probe = std::chrono::seconds(30);
+/// However short the connect time-out is, the worker looks once, and a look may take so long.
+constexpr Duration one_look = std::chrono::seconds(5);
 
 long long seconds_of(Duration time) { return std::chrono::duration_cast<std::chrono::seconds>(time).count(); }
 
@@ -16,10 +18,14 @@ Lifecycle::Lifecycle(LifecycleConfig config, Time start)
     : config_(config),
       random_(config.seed),
       start_(start),
-      connect_deadline_(start + config.connect_timeout),
+      connect_deadline_(start + patience()),
       idle_deadline_(start + config.idle_timeout),
       next_(start),
       backoff_(config.min_backoff) {}
+
+Duration Lifecycle::patience() const {
+  return config_.connect_timeout > Duration::zero() ? config_.connect_timeout : one_look;
+}
 
 // Up to 10 % earlier, so that a thousand workers do not come back in the same millisecond.
 Duration Lifecycle::jittered(Duration delay) {
@@ -29,6 +35,7 @@ Duration Lifecycle::jittered(Duration delay) {
 
 void Lifecycle::on_pass_failed(Time now) {
   if (idle_search_) return on_nobody_left();
+  if (config_.connect_timeout <= Duration::zero()) connect_deadline_ = now;  // that was the one look
   backoff_ = std::min(backoff_ * 2, config_.max_backoff);
   next_ = now + jittered(backoff_);
   check(now);
@@ -63,7 +70,7 @@ void Lifecycle::on_session_ended(SessionEnd end, Time now) {
   }
   if (end == SessionEnd::refused) return on_pass_failed(now);
   backoff_ = config_.min_backoff;
-  connect_deadline_ = now + config_.connect_timeout;
+  connect_deadline_ = now + patience();
   if (end == SessionEnd::idle) {
     idle_search_ = true;
     next_ = now;

@@ -67,6 +67,7 @@ class Lifecycle {
 
  private:
   Duration jittered(Duration delay);
+  [[nodiscard]] Duration patience() const;
   LifecycleConfig config_;
   Random random_;
   Time start_;

@@ -170,7 +170,7 @@ bool Machine::watch_news() const { return watch_dirty_; }
 
 void Machine::notify(Time now, Effects& effects) {
   if (offer_changed_) {
-    append_resources(effects.lines, ledger_.offered(), last_task_, running_);
+    append_resources(effects.lines, version_, config_.identity, ledger_.offered(), last_task_, running_);
     running_changed_ = false;
   }
   offer_changed_ = false;
@@ -198,9 +198,13 @@ void Machine::on_watch_size(TaskKey key, std::size_t watch, std::uint64_t size, 
 
 // --- resources ---
 
+void Machine::on_coprocesses(std::int64_t count, const std::string& name) {
+  ledger_.offer_coprocesses(count);
+  config_.identity.coprocess = name;
+}
+
 void Machine::on_disk_measured(std::int64_t free_mb, Time now, Effects& effects) {
-  const auto used = static_cast<std::int64_t>((cache_.bytes() + megabyte - 1) / megabyte);
-  const auto measured = free_mb + used;
+  const auto measured = free_mb + used_disk();
   Resources offered = ledger_.offered();
   offered.disk = config_.disk_promise > 0 ? std::min(config_.disk_promise, measured) : measured;
   if (config_.disk_promise > 0 && measured < config_.disk_promise) {
@@ -211,18 +215,26 @@ void Machine::on_disk_measured(std::int64_t free_mb, Time now, Effects& effects)
     leave(SessionEnd::stopped, reason, effects);
     return;
   }
-  if (in_session_ && config_.disk_promise > 0 && used > config_.disk_promise) {
-    protocol::info(effects.lines, "disk_exhausted", used);
-    leave(SessionEnd::lost,
-          config_.workspace + " used more than declared disk space (--disk - < disk used) " +
-              std::to_string(config_.disk_promise) + " < " + std::to_string(used) + " MB",
-          effects);
-    return;
-  }
   const auto before = ledger_.offered().disk;
   const auto change = std::abs(offered.disk - before);
   if (change > 1024 || change * 20 > before) update_offer(offered, effects);
   (void)now;
+}
+
+// The cache may not become larger than the disk that was promised for everything.
+void Machine::check_cache_size(Effects& effects) {
+  if (config_.disk_promise <= 0 || effects.leave) return;
+  const auto used = used_disk();
+  if (used <= config_.disk_promise) return;
+  protocol::info(effects.lines, "disk_exhausted", used);
+  leave(SessionEnd::lost,
+        config_.workspace + " used more than declared disk space (--disk - < disk used) " +
+            std::to_string(config_.disk_promise) + " < " + std::to_string(used) + " MB",
+        effects);
+}
+
+std::int64_t Machine::used_disk() const {
+  return static_cast<std::int64_t>((cache_.bytes() + megabyte - 1) / megabyte);
 }
 
 void Machine::update_offer(Resources offered, Effects&) {
@@ -256,6 +268,7 @@ void Machine::run(Now now, Effects& effects) {
       protocol::info(effects.lines, "wall_time_exhausted", seconds);
       leave(SessionEnd::stopped, life_.stop_reason(), effects);
     }
+    check_cache_size(effects);
     act_on_fetch_limits(now.time, effects);
     pump_fetches(now.time, effects);
     start_ready(now, effects);
@@ -294,6 +307,7 @@ void Machine::check_invariants() const {
       sum.memory += task->claim->amount.memory;
       sum.disk += task->claim->amount.disk;
       sum.gpus += task->claim->amount.gpus;
+      sum.coprocesses += task->claim->amount.coprocesses;
       ++processes;
     }
     if (task->state == TaskState::staging || task->state == TaskState::running) ++running;

@@ -39,7 +39,6 @@ struct MachineConfig {
   Duration watch_interval = std::chrono::seconds(1);
   Duration term_grace = std::chrono::seconds(2);  ///< between SIGTERM and SIGKILL when a limit is passed
   std::size_t parallel_fetches = 4;
-  bool has_coprocess = false;
   std::string workspace;  ///< for messages
 };
 
@@ -113,6 +112,8 @@ class Machine {
   [[nodiscard]] const Ledger& ledger() const { return ledger_; }
   [[nodiscard]] const MachineConfig& config() const { return config_; }
   Identity& identity() { return config_.identity; }
+  /// So many function calls at a time; `name` of the library that answers them.
+  void on_coprocesses(std::int64_t count, const std::string& name);
   void check_invariants() const;
 
  private:
@@ -147,6 +148,8 @@ class Machine {
   void leave(SessionEnd end, std::string reason, Effects& effects);
   void update_offer(Resources offered, Effects& effects);
   bool watch_news() const;
+  void check_cache_size(Effects& effects);
+  [[nodiscard]] std::int64_t used_disk() const;
 
   MachineConfig config_;
   Lifecycle life_;

@@ -90,8 +90,8 @@ bool Machine::admit(TaskSlot& task) {
     return false;
   }
   task.amount = allocation_of(request_of(task.description), ledger_.offered());
-  const bool is_function = !task.description.coprocess.empty();
-  if (!ledger_.fits_empty(task.amount) || (is_function && !config_.has_coprocess)) {
+  if (task.is_function()) task.amount.coprocesses = 1;
+  if (!ledger_.fits_empty(task.amount)) {
     refuse(task);  // it does not fit this worker
     return false;
   }

@@ -63,6 +63,9 @@ struct TaskSlot {
   bool unwanted = false;      ///< killed while being staged
   std::vector<WatchedFile> watched;
   TaskResult result;
+
+  /// Answered by a coprocess: the command is the name of a function.
+  [[nodiscard]] bool is_function() const { return !description.coprocess.empty(); }
 };
 
 }  // namespace taskmill::worker

@@ -17,9 +17,6 @@ std::string_view leaf_of(std::string_view path) {
   return slash == std::string_view::npos ? path : path.substr(slash + 1);
 }
 
-// The worker must be able to read what it stores; umask applies as usual.
-mode_t storage_mode(unsigned mode) { return (mode & 0777) | 0400; }
-
 }  // namespace
 
 CacheWriter::Place CacheWriter::place_of(std::string_view path) {

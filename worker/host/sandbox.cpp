@@ -34,6 +34,7 @@ class Stager {
 
   ErrorCode any(int from, const std::string& name, int to, const std::string& leaf, const std::string& path) {
     if (stop_.load(std::memory_order_relaxed)) return code_of(ECANCELED);
+    if (input_.bytes) return write(to, leaf);
     if (!input_.shared && !input_.directory) {
       if (::linkat(from, name.c_str(), to, leaf.c_str(), 0) == 0) return {};
       if (errno == ENOENT || errno == EEXIST || errno == ENOSPC) return errno_code();
@@ -49,6 +50,12 @@ class Stager {
   }
 
  private:
+  ErrorCode write(int to, const std::string& leaf) {
+    constexpr int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+    const os::UniqueFd file(::openat(to, leaf.c_str(), flags, storage_mode(input_.mode)));
+    return file ? os::write_all(file.get(), *input_.bytes) : errno_code();
+  }
+
   ErrorCode directory(int from, const std::string& name, int to, const std::string& leaf, const std::string& path) {
     if (::mkdirat(to, leaf.c_str(), 0777) != 0 && errno != EEXIST) return errno_code();
     const os::UniqueFd target(::openat(to, leaf.c_str(), directory_flags));
@@ -70,8 +77,9 @@ class Stager {
     const bool protectable = ::geteuid() != 0;
     const bool writable = (status.st_mode & 0222) != 0;
     const bool wants_copy = policy_.can_clone || !protectable || writable;
-    const bool may_copy = policy_.can_clone || (static_cast<std::uint64_t>(status.st_size) <= policy_.copy_limit &&
-                                                input_.entries <= policy_.copy_entries);
+    const bool may_copy =
+        policy_.can_clone || input_.always_copy ||
+        (static_cast<std::uint64_t>(status.st_size) <= policy_.copy_limit && input_.entries <= policy_.copy_entries);
     if (wants_copy && may_copy) return copy(from, name, to, leaf, status.st_mode & 07777);
     if (const auto error = guard(from, name, path, status)) return error;
     if (::linkat(from, name.c_str(), to, leaf.c_str(), 0) == 0) return {};
@@ -250,7 +258,8 @@ bool is_quick(const std::vector<StageInput>& inputs, const StagePolicy& policy) 
   std::uint64_t bytes = 0;
   for (const auto& input : inputs) {
     entries += input.entries;
-    if (input.shared && input.size <= policy.copy_limit * input.entries) bytes += input.size;
+    const bool copied = input.always_copy || input.size <= policy.copy_limit * input.entries;
+    if (input.shared && copied) bytes += input.size;
   }
   return entries <= quick_entries && (bytes <= quick_bytes || policy.can_clone);
 }

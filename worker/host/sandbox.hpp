@@ -3,7 +3,8 @@
 //
 // How an input gets into a sandbox decides both speed and safety. Tasks may edit their inputs; the cached copy must not
 // change by it. So:
-//   not cached            hard link: the file belongs to this task
+//   not cached            hard link: the file belongs to this task; should a second one want it, the bytes that came
+//                         are written again, where they are still known
 //   cached                shared blocks (FICLONE) where the file system can; else a copy up to `copy_limit` bytes;
 //                         else a hard link to a file that was made read-only and whose size and time are remembered
 //                         ("guarded"): should a task change it all the same, the copy is dropped after the task
@@ -16,12 +17,16 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "common/base/result.hpp"
 
 namespace taskmill::worker {
+
+/// Of files that came: their owner may read and write them, as at the old workers; umask applies as usual.
+inline mode_t storage_mode(unsigned mode) { return (mode & 0777) | 0600; }
 
 struct StagePolicy {
   bool can_clone = false;
@@ -35,8 +40,11 @@ struct StageInput {
   std::string cache_name, sandbox_name;
   bool empty_directory = false;
   bool directory = false;
-  bool shared = false;  ///< other tasks may use the object too
+  bool shared = false;       ///< other tasks may use the object too
+  bool always_copy = false;  ///< a task has changed it before: no sharing, whatever its size
   std::uint64_t size = 0, entries = 1;
+  unsigned mode = 0644;                      ///< of `bytes`
+  std::shared_ptr<const std::string> bytes;  ///< written instead of linking: another task had the file before
 };
 
 /// Size and time of a file that several tasks share.

@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <filesystem>
@@ -15,6 +16,7 @@
 #include "common/base/text.hpp"
 #include "common/os/file.hpp"
 #include "common/os/spawn.hpp"
+#include "common/os/tree.hpp"
 
 namespace taskmill::worker {
 namespace {
@@ -137,7 +139,25 @@ Result<std::vector<std::string>> Workspace::reset_cache() {
   const auto moved = next_name();
   if (::renameat(top_.get(), "tmp", trash_.get(), moved.c_str()) == 0) old.push_back(moved);
   ::mkdirat(top_.get(), "tmp", 0700);
+  for (const auto& stray : strays()) {
+    auto name = next_name();
+    if (::renameat(top_.get(), stray.c_str(), trash_.get(), name.c_str()) == 0) old.push_back(std::move(name));
+  }
   return old;
+}
+
+// What tasks have left beside their sandboxes. (Sandboxes have owners who remove them.)
+std::vector<std::string> Workspace::strays() const {
+  std::vector<std::string> found;
+  const std::unique_ptr<DIR, DirCloser> dir(::fdopendir(::openat(top_.get(), ".", directory_flags)));
+  if (!dir) return found;
+  constexpr std::array<std::string_view, 6> ours = {"cache", "in", "out", "tmp", "trash", ".lock"};
+  while (const dirent* entry = ::readdir(dir.get())) {
+    const std::string_view name = entry->d_name;
+    if (os::is_dots(entry->d_name) || name.starts_with("t.")) continue;
+    if (std::find(ours.begin(), ours.end(), name) == ours.end()) found.emplace_back(name);
+  }
+  return found;
 }
 
 }  // namespace taskmill::worker

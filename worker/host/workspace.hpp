@@ -51,6 +51,7 @@ class Workspace {
   Result<std::vector<std::string>> reset_cache();
 
  private:
+  [[nodiscard]] std::vector<std::string> strays() const;
   Workspace() = default;
   std::string path_, name_;
   os::UniqueFd parent_, top_, lock_, cache_, in_, out_, trash_;

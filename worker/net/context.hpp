@@ -21,6 +21,8 @@
 
 namespace taskmill::worker {
 
+class Coprocesses;
+
 struct Context {
   boost::asio::io_context& io;
   Log& log;
@@ -38,7 +40,8 @@ struct Context {
   os::UniqueFd null;         ///< /dev/null
   std::shared_ptr<std::atomic<bool>> stop = std::make_shared<std::atomic<bool>>(false);
   std::function<void()> wake;
-  std::function<void()> sweep;  ///< after the end of any process
+  std::function<void()> sweep;         ///< after the end of any process
+  Coprocesses* coprocesses = nullptr;  ///< answer function tasks; nullptr: there are none
 
   [[nodiscard]] Places places() const { return {space.top(), space.cache(), space.trash()}; }
 };

@@ -14,7 +14,11 @@ constexpr Duration connect_limit = std::chrono::seconds(15);
 std::string familiar(const std::string& text) {
   constexpr std::string_view lookup = "cannot find the address of ";
   if (text.starts_with("cannot connect to ")) return "couldn't connect to " + text.substr(18);
-  if (text.starts_with(lookup)) return "couldn't resolve hostname " + text.substr(lookup.size());
+  if (text.starts_with(lookup)) {
+    auto rest = text.substr(lookup.size());
+    std::erase(rest, '\'');  // they look for the bare name
+    return "couldn't resolve hostname " + rest;
+  }
   return text;
 }
 

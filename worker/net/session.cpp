@@ -5,10 +5,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <boost/asio/post.hpp>
+#include <climits>
+#include <cstdlib>
 #include <utility>
 
+#include "common/base/text.hpp"
 #include "common/os/file.hpp"
 #include "protocol/format.hpp"
 #include "protocol/limits.hpp"
@@ -24,12 +28,18 @@ constexpr Duration version_patience = std::chrono::seconds(10);
 constexpr std::uint64_t most_zeros = 64U << 20;
 
 // A manager's machine may vanish without a word; without this nobody would ever notice.
-void keep_alive(int socket) {
+void set_up(int socket) {
   const int on = 1;
   const int idle = 60;
   const int interval = 15;
   const int count = 4;
   ::setsockopt(socket, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+  const char* window = std::getenv("TCP_WINDOW_SIZE");
+  if (const auto wanted = parse_int(window == nullptr ? "" : window); wanted && *wanted > 0) {
+    const int size = static_cast<int>(std::min<std::int64_t>(*wanted, INT_MAX));
+    ::setsockopt(socket, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+    ::setsockopt(socket, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
+  }
   ::setsockopt(socket, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
   ::setsockopt(socket, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
   ::setsockopt(socket, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof count);
@@ -47,7 +57,7 @@ Overloaded(Cases...) -> Overloaded<Cases...>;
 void Worker::on_found(boost::asio::ip::tcp::socket socket, const Target& target) {
   target_ = target;
   target_.version = target.version;
-  keep_alive(socket.native_handle());
+  set_up(socket.native_handle());
   protocol::WorkerSession::Config session;
   session.has_password = settings_.password.has_value();
   session.password = settings_.password.value_or("");
@@ -190,7 +200,10 @@ void Worker::handle(protocol::ThirdPut& message) {
 // --- objects ---
 
 void Worker::on_whole_body(const protocol::PutFile& file, std::string_view bytes) {
-  store(cache_writer_->whole_file(file.path, file.mode, bytes));
+  auto stored = cache_writer_->whole_file(file.path, file.mode, bytes);
+  const bool keep = stored && stored->problem.empty();
+  store(std::move(stored));
+  if (keep) tasks_.keep_bytes(std::string(file.path), bytes);
 }
 
 int Worker::on_body_begins(const protocol::PutFile& file) {

@@ -35,6 +35,13 @@ std::string find_program(const std::string& word, std::string_view path) {
   return {};
 }
 
+/// Names of inputs that tasks have edited, kept beyond the session: the next manager's tasks do the same.
+constexpr std::size_t most_edited = 10'000;
+
+/// What is kept of files that are not cached: each, and all together.
+constexpr std::size_t largest_kept = 64U << 10;
+constexpr std::size_t most_kept_bytes = 16U << 20;
+
 /// Before a task is refused for want of something.
 constexpr auto shortage_pause = std::chrono::milliseconds(100);
 
@@ -77,10 +84,36 @@ std::vector<StageInput> TaskRunner::inputs_of(const TaskSlot& task) {
       input.entries = entry->entries;
       // Fetched objects and outputs are named by later tasks too.
       input.shared = (file.flags & protocol::file_flag::cache) != 0 || entry->source != CacheSource::manager;
+      input.always_copy = edited_.contains(file.cache_name);
+      if (const auto kept = kept_.find(file.cache_name); kept != kept_.end()) {
+        if (kept->second.lent) input.bytes = kept->second.bytes;
+        input.mode = entry->mode;
+        kept->second.lent = kept->second.lent || !input.shared;
+      }
     }
     inputs.push_back(std::move(input));
   }
   return inputs;
+}
+
+void TaskRunner::keep_bytes(const std::string& name, std::string_view bytes) {
+  if (bytes.size() > largest_kept || kept_bytes_ + bytes.size() > most_kept_bytes) return;
+  kept_[name] = {std::make_shared<const std::string>(bytes), false};
+  kept_bytes_ += bytes.size();
+}
+
+void TaskRunner::forget_cached(const std::string& name) {
+  guarded_.erase(name);
+  const auto at = kept_.find(name);
+  if (at == kept_.end()) return;
+  kept_bytes_ -= at->second.bytes->size();
+  kept_.erase(at);
+}
+
+void TaskRunner::forget_cache() {
+  guarded_.clear();
+  kept_.clear();
+  kept_bytes_ = 0;
 }
 
 void TaskRunner::start(TaskKey key) {
@@ -133,7 +166,10 @@ void TaskRunner::fail_start(Run& run, const ErrorCode& error, const std::string&
   last_failure_ = text;
   if (!is_shortage(error)) {
     run.done = true;
-    context_.machine.on_start_failed(key, 1, 1, why, aio::steady_now(), context_.effects);
+    // A command that is too long is one that cannot be executed, not one that lacks something.
+    const bool too_long = error.value() == E2BIG;
+    context_.machine.on_start_failed(key, too_long ? 0 : 1, too_long ? 127 : 1, why, aio::steady_now(),
+                                     context_.effects);
     return context_.wake();
   }
   // Not the task's fault: refused, so that the manager can give it to somebody who has room. A little later, because
@@ -151,10 +187,14 @@ void TaskRunner::fail_start(Run& run, const ErrorCode& error, const std::string&
   });
 }
 
-void TaskRunner::fail_spawn(Run& run, const ErrorCode& error) {
+void TaskRunner::fail_launch(Run& run, const ErrorCode& error, const std::string& why) {
   run.output = context_.captures.finish(std::move(run.capture), false);
   context_.captures.discard(run.output);
-  fail_start(run, error, "cannot start a process: " + error.message());
+  fail_start(run, error, why);
+}
+
+void TaskRunner::fail_spawn(Run& run, const ErrorCode& error) {
+  fail_launch(run, error, "cannot start a process: " + error.message());
 }
 
 void TaskRunner::launch(Run& run) {
@@ -164,6 +204,7 @@ void TaskRunner::launch(Run& run) {
   if (!capture)
     return fail_start(run, capture.error(), "cannot create the file for its output: " + capture.error().message());
   run.capture = std::move(*capture);
+  if (task.is_function()) return launch_function(run, task);
   const Now now = aio::now();  // the time of a task includes its start
   auto started = spawn(run, task);
   if (!started) return fail_spawn(run, started.error());
@@ -205,7 +246,8 @@ Result<Started> TaskRunner::spawn(Run& run, const TaskSlot& task) {
   plan.stderr_fd = run.capture.fd.get();
   plan.path = "/bin/sh";
   plan.argv = start.shell_argv.data();
-  auto words = context_.direct_start ? plain_words(start.command) : std::nullopt;
+  const bool direct = context_.direct_start && !start.environment.shell_differs;
+  auto words = direct ? plain_words(start.command) : std::nullopt;
   if (words) start.program = find_program(words->front(), value_in(start.environment, "PATH"));
   if (words && !start.program.empty()) {
     start.words = std::move(*words);
@@ -221,9 +263,48 @@ Result<Started> TaskRunner::spawn(Run& run, const TaskSlot& task) {
   return started;
 }
 
+// A function call: its input is the file of that name, its result takes the place of the output.
+void TaskRunner::launch_function(Run& run, const TaskSlot& task) {
+  const TaskKey key = run.key;
+  run.function = true;
+  auto input = open_in_sandbox(key, "infile");
+  if (!input) {
+    run.function = false;
+    return fail_launch(run, input.error(), "a function needs an input named 'infile': " + input.error().message());
+  }
+  Coprocesses::Call call;
+  call.key = key;
+  call.function = task.description.command.value_or("");
+  call.task_id = task.description.task_id;
+  call.input = std::move(*input);
+  call.output = run.capture.fd.get();
+  call.done = [this, alive = alive_, key](Coprocesses::Outcome outcome) {
+    if (*alive) on_answer(key, outcome);
+  };
+  context_.machine.on_started(key, aio::now(), context_.effects);
+  context_.coprocesses->call(std::move(call));
+}
+
+void TaskRunner::on_answer(TaskKey key, Coprocesses::Outcome outcome) {
+  const auto at = runs_.find(key);
+  if (at == runs_.end()) return;
+  Run& run = *at->second;
+  if (outcome == Coprocesses::Outcome::unreachable && !run.discarded) {
+    return fail_launch(run, code_of(EAGAIN), "no coprocess answers");  // another worker may be luckier
+  }
+  if (outcome == Coprocesses::Outcome::broken) context_.machine.on_limit_passed(key, context_.effects);
+  run.reaped.wait_status = outcome == Coprocesses::Outcome::answered ? 0 : SIGKILL;
+  finish(run);
+}
+
 // --- end ---
 
-void TaskRunner::signal(TaskKey key, int number) { context_.processes.signal(key, number); }
+void TaskRunner::signal(TaskKey key, int number) {
+  const auto at = runs_.find(key);
+  if (at == runs_.end() || !at->second->function) return context_.processes.signal(key, number);
+  // A function cannot be asked to stop.
+  if (!at->second->done) context_.coprocesses->cancel(key);
+}
 
 void TaskRunner::on_process_end(TaskKey key) {
   Run& run = *runs_.at(key);
@@ -264,6 +345,7 @@ void TaskRunner::on_orphan_end(pid_t pid, ProcessTable::Owner owner) {
 
 // Not even a shell could be executed (or the sandbox is gone): the task is treated as one that could not be started.
 bool TaskRunner::was_executed(Run& run) {
+  if (run.function) return true;
   const int error = run.start->launch.error();
   idle_starts_.push_back(std::move(run.start));
   if (error == 0 || run.discarded) return true;
@@ -283,7 +365,7 @@ void TaskRunner::finish(Run& run) {
   if (!was_executed(run)) return;
   TaskExit exit;
   exit.wait_status = run.reaped.wait_status;
-  if (probe_ != nullptr) exit.extra = probe_->finish(key, run.reaped.usage, now.time);
+  if (probe_ != nullptr && !run.function) exit.extra = probe_->finish(key, run.reaped.usage, now.time);
   run.output = context_.captures.finish(std::move(run.capture), !run.had_orphans);
   exit.has_output = true;
   exit.output_length = run.output.length;
@@ -295,7 +377,7 @@ void TaskRunner::finish(Run& run) {
     std::vector<std::string> trashed;
     for (const auto& moved : stage_out(context_.places(), run.sandbox, outputs, "o" + std::to_string(key), trashed)) {
       exit.outputs.push_back({moved.index, moved.directory, moved.mode, moved.size, moved.entries});
-      guarded_.erase(outputs[moved.index].cache_name);
+      forget_cached(outputs[moved.index].cache_name);
     }
     if (!trashed.empty()) context_.disposal.add(std::move(trashed));
   }
@@ -304,6 +386,7 @@ void TaskRunner::finish(Run& run) {
       const auto at = guarded_.find(input.cache_name);
       if (at == guarded_.end() || changed_files(context_.space.cache(), at->second).empty()) continue;
       exit.spoiled.push_back(input.cache_name);
+      if (edited_.size() < most_edited) edited_.insert(input.cache_name);
       guarded_.erase(at);
     }
   }

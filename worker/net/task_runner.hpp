@@ -11,11 +11,13 @@
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "worker/host/task_probe.hpp"
 #include "worker/host/watches.hpp"
 #include "worker/net/context.hpp"
+#include "worker/net/coprocesses.hpp"
 
 namespace taskmill::worker {
 
@@ -32,11 +34,11 @@ class TaskRunner {
   /// For the reply: a watched file, opened below the sandbox of a task.
   Result<os::UniqueFd> open_in_sandbox(TaskKey key, const std::string& path);
   /// The session is over: what is known of its cache does not count any more.
-  void forget_cache() { guarded_.clear(); }
-  /// A new object has this name.
-  void forget_cached(const std::string& name) {
-    if (!guarded_.empty()) guarded_.erase(name);
-  }
+  void forget_cache();
+  /// The bytes of a small file that came, should a task change it and another one want it after all.
+  void keep_bytes(const std::string& name, std::string_view bytes);
+  /// A new object has this name, or none.
+  void forget_cached(const std::string& name);
   void set_probe(TaskProbe* probe) { probe_ = probe; }
   /// Adopted processes that are not (yet) to be killed also need reaping.
   void sweep_orphans();
@@ -62,6 +64,7 @@ class TaskRunner {
     bool done = false;
     bool discarded = false;
     bool had_orphans = false;
+    bool function = false;  ///< answered by a coprocess, without a process of its own
     Capture capture;
     Captured output;
     std::unique_ptr<Start> start;
@@ -73,11 +76,14 @@ class TaskRunner {
 
   void on_staged(TaskKey key, StageOutcome outcome, const std::string& trash_name);
   void launch(Run& run);
+  void launch_function(Run& run, const TaskSlot& task);
+  void on_answer(TaskKey key, Coprocesses::Outcome outcome);
   Result<Started> spawn(Run& run, const TaskSlot& task);
   void on_process_end(TaskKey key);
   void on_orphan_end(pid_t pid, ProcessTable::Owner owner);
   void finish(Run& run);
   bool was_executed(Run& run);
+  void fail_launch(Run& run, const ErrorCode& error, const std::string& why);
   void fail_spawn(Run& run, const ErrorCode& error);
   void fail_start(Run& run, const ErrorCode& error, const std::string& why);
   void remove(Run& run);
@@ -91,6 +97,13 @@ class TaskRunner {
   std::unordered_map<TaskKey, std::unique_ptr<Run>> runs_;
   std::unordered_map<pid_t, std::unique_ptr<Wait>> orphan_waits_;
   std::unordered_map<std::string, std::vector<GuardedFile>> guarded_;  ///< by cache name
+  struct Kept {
+    std::shared_ptr<const std::string> bytes;
+    bool lent = false;  ///< a task has the file itself
+  };
+  std::unordered_map<std::string, Kept> kept_;  ///< by cache name
+  std::size_t kept_bytes_ = 0;
+  std::unordered_set<std::string> edited_;  ///< cache names of shared inputs that tasks have changed
   std::vector<std::unique_ptr<Start>> idle_starts_;
   Watches watches_;
   Wait watch_wait_;

@@ -22,8 +22,10 @@ namespace {
 
 constexpr Duration disk_interval = std::chrono::seconds(30);
 constexpr Duration volatile_interval = std::chrono::seconds(60);
-/// How long the end waits for killed processes, which may hang in the kernel.
+/// How long the end waits for last words to leave, and for killed processes: on a busy machine these are not dead at
+/// once, and what they have begun to write would be written after the worker is gone.
 constexpr auto last_patience = std::chrono::milliseconds(600);
+constexpr auto patience_with_processes = std::chrono::milliseconds(1600);
 constexpr std::uint64_t root_copy_limit = 16U << 20;
 
 StagePolicy policy_of(const WorkerSettings& settings, const Workspace& space) {
@@ -38,13 +40,20 @@ StagePolicy policy_of(const WorkerSettings& settings, const Workspace& space) {
 
 }  // namespace
 
+void block_ending_signals(bool block) {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int number : ending_signals) sigaddset(&set, number);
+  ::pthread_sigmask(block ? SIG_BLOCK : SIG_UNBLOCK, &set, nullptr);
+}
+
 Worker::Worker(boost::asio::io_context& io, Log& log, Workspace& space, WorkerSettings settings)
     : io_(io),
       log_(log),
       space_(space),
       settings_(std::move(settings)),
       machine_(settings_.machine, aio::steady_now()),
-      environment_(settings_.environment, space.path(), space.temp_path()),
+      environment_(settings_.environment, space.path(), space.temp_path(), settings_.direct_start),
       disposal_(io, space.trash()),
       pool_(io, 2),
       context_{io,
@@ -63,7 +72,8 @@ Worker::Worker(boost::asio::io_context& io, Log& log, Workspace& space, WorkerSe
                {},
                {},
                {},
-               {}},
+               {},
+               nullptr},
       tasks_(context_),
       measuring_(context_, settings_.limits),
       fetcher_(context_),
@@ -74,7 +84,7 @@ Worker::Worker(boost::asio::io_context& io, Log& log, Workspace& space, WorkerSe
       last_patience_(io),
       random_(settings_.seed) {
   context_.stop = std::make_shared<std::atomic<bool>>(false);
-  context_.null.reset(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  context_.null.reset(::open("/dev/null", O_RDONLY | O_CLOEXEC));
   context_.wake = [this] { wake(); };
   context_.sweep = [this] { tasks_.sweep_orphans(); };
   captures_.use(space_.out());
@@ -105,7 +115,7 @@ std::string Worker::prepare() {
 }
 
 int Worker::run() {
-  for (const int number : {SIGTERM, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGHUP}) signals_.add(number);
+  for (const int number : ending_signals) signals_.add(number);
   const auto wait = [this](auto&& self) -> void {
     signals_.async_wait([this, self](ErrorCode error, int number) {
       if (error) return;
@@ -114,11 +124,30 @@ int Worker::run() {
     });
   };
   wait(wait);
+  block_ending_signals(false);
   if (settings_.parent_death) watch_parent();
   next_volatile_ = aio::steady_now() + volatile_interval;
+  if (!settings_.coprocess.empty()) start_coprocesses();
   wake();
   io_.run();
-  return 0;
+  return exit_status_;
+}
+
+// The greeting names them, so no manager is looked for before they are there.
+void Worker::start_coprocesses() {
+  coprocesses_start_ = true;
+  coprocesses_ = std::make_unique<Coprocesses>(context_, settings_.coprocess, settings_.coprocesses);
+  context_.coprocesses = coprocesses_.get();
+  coprocesses_->start([this](const std::string& name, const std::string& problem) {
+    coprocesses_start_ = false;
+    if (!problem.empty()) {
+      exit_status_ = 1;
+      return stop("cannot start --coprocess " + settings_.coprocess + ": " + problem);
+    }
+    log_.detail("coprocess " + name + " is ready");
+    machine_.on_coprocesses(static_cast<std::int64_t>(settings_.coprocesses), name);
+    wake();
+  });
 }
 
 // --- turns ---
@@ -174,6 +203,7 @@ void Worker::perform(Effects& effects) {
 }
 
 void Worker::remove_from_cache(const CacheRemoval& removal) {
+  tasks_.forget_cached(removal.name);
   if (!removal.heavy && ::unlinkat(space_.cache(), removal.name.c_str(), 0) == 0) return;
   const auto trash_name = space_.next_name();
   if (::renameat(space_.cache(), removal.name.c_str(), space_.trash(), trash_name.c_str()) != 0) {
@@ -190,7 +220,7 @@ void Worker::arm_timer() {
   if (!stopping_) {
     if (!link_) {
       at(machine_.life().connect_deadline());
-      if (const auto next = machine_.life().next_attempt(); next && !seeker_.active()) at(*next);
+      if (const auto next = machine_.life().next_attempt(); next && may_look()) at(*next);
     }
     if (ready_by_) at(*ready_by_);
     if (machine_.in_session()) at(next_disk_);
@@ -219,7 +249,7 @@ void Worker::on_timer() {
     if (link_ && random_.uniform() < settings_.volatility) link_->close("volatility");
   }
   const auto next = machine_.life().next_attempt();
-  if (!link_ && !seeker_.active() && next && now >= *next) attempt();
+  if (!link_ && may_look() && next && now >= *next) attempt();
   turn();
 }
 
@@ -284,9 +314,20 @@ void Worker::stop(const std::string& why) {
   processes_.kill_all();
   last_patience_.expires_after(last_patience);
   last_patience_.async_wait([this](ErrorCode error) {
-    if (!error && !stopped_) clean_up();
+    if (!error && !stopped_) lose_patience();
   });
   wake();
+}
+
+void Worker::lose_patience() {
+  closing_.clear();
+  check_end();
+  if (stopped_) return;
+  processes_.kill_all();
+  last_patience_.expires_after(patience_with_processes - last_patience);
+  last_patience_.async_wait([this](ErrorCode error) {
+    if (!error && !stopped_) clean_up();
+  });
 }
 
 // The end comes when the last process is gone and the last words have left, or when that takes too long.

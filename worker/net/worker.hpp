@@ -5,6 +5,9 @@
 // so, on a signal, or when the parent process is gone, and leaves no process and no file behind.
 #pragma once
 
+#include <signal.h>
+
+#include <array>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/signal_set.hpp>
@@ -16,6 +19,7 @@
 
 #include "common/aio/tls.hpp"
 #include "worker/net/context.hpp"
+#include "worker/net/coprocesses.hpp"
 #include "worker/net/fetcher.hpp"
 #include "worker/net/link.hpp"
 #include "worker/net/measuring.hpp"
@@ -24,6 +28,11 @@
 #include "worker/net/task_runner.hpp"
 
 namespace taskmill::worker {
+
+/// Signals that end the worker in good order. The program holds them back (blocked) while it prepares; run() lets them
+/// through once it can act on them, so that none finds a half-made workspace.
+inline constexpr std::array<int, 6> ending_signals = {SIGTERM, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGHUP};
+void block_ending_signals(bool block);
 
 struct WorkerSettings {
   MachineConfig machine;
@@ -41,6 +50,8 @@ struct WorkerSettings {
   std::string task_wrapper;
   bool direct_start = true;
   LimitPolicy limits;
+  std::string coprocess;  ///< shell command of the library, empty: none
+  std::size_t coprocesses = 1;
   std::uint64_t seed = 1;
   std::vector<std::string> environment;
 };
@@ -65,7 +76,10 @@ class Worker : public LinkEvents {
   void attempt();
   void on_signal(int number);
   void watch_parent();
+  void start_coprocesses();
+  [[nodiscard]] bool may_look() const { return !seeker_.active() && !coprocesses_start_; }
   void stop(const std::string& why);
+  void lose_patience();
   void check_end();
   void clean_up();
   void measure_disk();
@@ -109,6 +123,9 @@ class Worker : public LinkEvents {
   TaskRunner tasks_;
   Measuring measuring_;
   Fetcher fetcher_;
+  std::unique_ptr<Coprocesses> coprocesses_;
+  bool coprocesses_start_ = false;  ///< they have not introduced themselves yet
+  int exit_status_ = 0;
   Seeker seeker_;
   CacheWriter writer_;
   aio::SslContextPtr ssl_context_;

@@ -64,7 +64,7 @@ TEST_P(Files, InputsKeepModesNamesAndLinks) {
       "cat d/nul d/sub/f2; ls -d nothing",
       "infile exe bin/exe 1\ninfile plain plain 0\ninfile plain with%20blank 0\ninfile empty empty 0\ninfile tree d "
       "1\ndir nothing\n");
-  EXPECT_EQ(result.output, "ran\n640\n640\n444\n2\n9\n25\n41\n57\nx\nyy\nnothing\n");
+  EXPECT_EQ(result.output, "ran\n640\n640\n644\n2\n9\n25\n41\n57\nx\nyy\nnothing\n");
 }
 
 TEST_P(Files, EditingACachedInputDoesNotReachTheNextTask) {
@@ -76,6 +76,17 @@ TEST_P(Files, EditingACachedInputDoesNotReachTheNextTask) {
            "echo changed >> in; sed -i s/original/x/ in; echo more >> tree/f; chmod 666 in tree/f; echo more >> tree/f",
            inputs);
   EXPECT_EQ(peer.run(2, "cat in tree/f", inputs).output, "original\noriginal\n");
+}
+
+TEST_P(Files, EditingAnUncachedInputDoesNotReachTheNextTask) {
+  auto& peer = *peer_;
+  peer.put("in", "original\n", "0755");
+  EXPECT_EQ(peer.run(1, "stat -c %a in; echo changed >> in; chmod 600 in", "infile in in 0\n").output, "755\n");
+  EXPECT_EQ(peer.run(2, "stat -c %a in; cat in", "infile in in 0\n").output, "755\noriginal\n");
+  peer.put("in", "new\n", "0644");
+  EXPECT_EQ(peer.run(3, "cat in", "infile in in 0\n").output, "new\n");
+  peer.send("unlink in\n");
+  EXPECT_EQ(peer.run(4, "cat in", "infile in in 0\n").status, 1);
 }
 
 TEST_P(Files, EditingALargeCachedInputDoesNotReachTheNextTask) {
@@ -91,6 +102,10 @@ TEST_P(Files, EditingALargeCachedInputDoesNotReachTheNextTask) {
   peer.send("kill 2\n");
   peer.put("big", big, "0644");
   EXPECT_EQ(peer.run(3, "head -c 4 big", "infile big big 1\n").output, "aaaa");
+  // It is known now as one that is edited: every task gets a copy of its own.
+  EXPECT_EQ(peer.run(4, "printf XXXX | dd of=big conv=notrunc bs=1 count=4 status=none", "infile big big 1\n").status,
+            0);
+  EXPECT_EQ(peer.run(5, "head -c 4 big", "infile big big 1\n").output, "aaaa");
 }
 
 TEST_P(Files, AManagerHearsOfADamagedCachedFile) {

@@ -1,4 +1,4 @@
-// Life and death of the worker: worker.md section 19, checks 1, 2, 12, 13, 17, and the command line.
+// Life and death of the worker: worker.md section 19, checks 1, 2, 12, 13, 17.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -65,6 +65,18 @@ TEST_F(Life, ALostManagerIsFoundAgainAndTasksOfTheOldSessionAreDead) {
   EXPECT_TRUE(eventually([] { return !process_exists("sleep 9191.1"); }));
   again.hello();
   EXPECT_EQ(again.run(1, "ls | wc -l").output, "0\n");
+}
+
+TEST_F(Life, NothingOfASessionIsLeftForTheNext) {
+  WorkerProcess process(logs_, arguments());
+  {
+    Peer peer = manager_.greet();
+    peer.put("cached", "x");
+    EXPECT_EQ(peer.run(1, "echo x > ../stray; mkdir -p ../heap/deep; echo x > $WORKER_TMPDIR/shared").exit_code, 0);
+  }
+  Peer again = manager_.greet();
+  const auto left = again.run(1, "ls -A ..; ls -A $WORKER_TMPDIR; ls -A ../cache");
+  for (const char* gone : {"stray", "heap", "shared", "cached"}) EXPECT_EQ(left.output.find(gone), std::string::npos);
 }
 
 TEST_F(Life, ReleaseBringsItBackSoon) {
@@ -162,6 +174,17 @@ TEST_F(Life, EverySignalIsOrderly) {
     Peer peer = manager_.greet();
     end_by(number, process);
     EXPECT_EQ(peer.until("info vacating"), "info vacating " + std::to_string(number));
+  }
+}
+
+TEST_F(Life, TermWhileItStarts) {
+  for (int step = 0; step < 12; ++step) {
+    WorkerProcess process(logs_, {"-M", "nobody", "-C", "127.0.0.1:1", "-s", work_.path()});
+    eventually([&] { return step == 0 || !work_.names().empty(); });
+    ::usleep(static_cast<useconds_t>(step) * 1000);
+    process.signal(SIGTERM);
+    EXPECT_THAT(process.wait(), AnyOf(0, 128 + SIGTERM)) << "the latter before it is a worker at all";
+    EXPECT_TRUE(work_.names().empty()) << work_.names().front();
   }
 }
 
@@ -386,126 +409,6 @@ TEST_F(Life, TwoIdleManagersDoNotKeepItForEver) {
   Peer other = second.greet();
   EXPECT_EQ(process.wait(), 0);
   EXPECT_THAT(process.err(), HasSubstr("no other managers available"));
-}
-
-struct CommandLine {
-  std::vector<std::string> arguments;
-  int status;
-  std::string text;  ///< in stdout or stderr
-};
-
-class CommandLines : public ::testing::TestWithParam<CommandLine> {};
-
-TEST_P(CommandLines, AreJudgedAsDocumented) {
-  ScratchDirectory scratch;
-  WorkerProcess process(scratch, GetParam().arguments);
-  EXPECT_EQ(process.wait(), GetParam().status);
-  EXPECT_THAT(process.out() + process.err(), HasSubstr(GetParam().text));
-}
-
-INSTANTIATE_TEST_SUITE_P(
-    All, CommandLines,
-    ::testing::Values(CommandLine{{"--version"}, 0, "work_queue_worker version "},
-                      CommandLine{{"-v"}, 0, "\tBuilt by "}, CommandLine{{"--help"}, 0, "Use: work_queue_worker"},
-                      CommandLine{{"--hel"}, 0, "Use: work_queue_worker"}, CommandLine{{}, 1, "Use: work_queue_worker"},
-                      CommandLine{{"a", "1", "2"}, 1, "Use: "}, CommandLine{{"--nonsense"}, 1, "unrecognized option"},
-                      CommandLine{{"--debug-max-rotate", "1", "h", "1"}, 1, "Use: "},
-                      CommandLine{{"localhost"}, 1, "no port"}, CommandLine{{"localhost", "0"}, 1, "invalid port '0'"},
-                      CommandLine{{"localhost", "abc"}, 1, "invalid port 'abc'"},
-                      CommandLine{{"localhost", "9", "-P", "/nonexistent"}, 1, "/nonexistent"},
-                      CommandLine{{"localhost", "9", "-i", "10", "-b", "5"}, 1, "maximum backoff"},
-                      CommandLine{{"localhost", "9", "-o", "/nonexistent/log"}, 1, "/nonexistent/log"},
-                      CommandLine{{"localhost", "9", "-s", "/nonexistent"}, 1, "/nonexistent"},
-                      CommandLine{{"localhost", "9", "--connection-mode", "x"}, 1, "by_hostname"},
-                      CommandLine{{"-M", "a("}, 1, "a("},
-                      CommandLine{{"--foreman", "localhost", "9"}, 1, "foreman mode is not supported"}));
-
-TEST_F(Life, LegacySpellingsAreAccepted) {
-  WorkerProcess process(logs_, {"-a",
-                                "-c",
-                                "-p",
-                                "x",
-                                "-z",
-                                "10",
-                                "--memory-threshold",
-                                "10",
-                                "--disk-threshold=4",
-                                "--cores=0.500",
-                                "--memory",
-                                "all",
-                                "--gpus",
-                                "junk",
-                                "--tlq",
-                                "1",
-                                "-w",
-                                "64K",
-                                "--tcp-window-size",
-                                "1M",
-                                "--idle-time",
-                                "30",
-                                "-F",
-                                "3",
-                                "--advertise",
-                                "--measure-capacity",
-                                "--disk-allocation",
-                                "--coprocesses-total",
-                                "2",
-                                "--bandwidth",
-                                "1M",
-                                "--specify-log",
-                                "x",
-                                "-d",
-                                "nonsense",
-                                "--from-factory",
-                                "fac",
-                                "--feature",
-                                "b c",
-                                "--feature",
-                                "a",
-                                "-A",
-                                "arch x",
-                                "-O",
-                                "os",
-                                "127.0.0.1",
-                                manager_.port(),
-                                "-s",
-                                work_.path(),
-                                "-b5"});
-  Peer peer = manager_.accept();
-  const auto hello = peer.hello();
-  EXPECT_THAT(hello.front(), HasSubstr(" os arch_x "));
-  EXPECT_THAT(hello, ::testing::Contains("feature b%20c"));
-  EXPECT_THAT(hello, ::testing::Contains("feature a"));
-  EXPECT_THAT(hello, ::testing::Contains("info from-factory fac"));
-}
-
-TEST_F(Life, ResourcesMayComeFromTheEnvironment) {
-  WorkerProcess process(logs_, arguments(), {}, {"MEMORY=77", "CORES=9"});
-  Peer peer = manager_.accept();
-  const auto hello = peer.hello();
-  EXPECT_THAT(hello, ::testing::Contains("resource memory 77 77 77"));
-  EXPECT_THAT(hello, ::testing::Contains("resource cores 2 2 2")) << "the option wins";
-}
-
-TEST_F(Life, APromiseOfDiskThatCannotBeKeptEndsIt) {
-  WorkerProcess process(logs_, arguments({"--disk", "999999999"}));
-  EXPECT_EQ(process.wait(), 0);
-  EXPECT_THAT(process.err(), HasSubstr("has less than the promised disk space (--disk > disk total) 999999999 < "));
-}
-
-TEST_F(Life, TheDebugFileTellsTheStory) {
-  const auto log = logs_.path() + "/debug";
-  WorkerProcess process(logs_, arguments({"-d", "all", "-o", log, "--single-shot"}));
-  {
-    Peer peer = manager_.greet();
-    peer.run(1, "echo told");
-  }
-  process.wait();
-  std::ifstream in(log);
-  const std::string text((std::istreambuf_iterator<char>(in)), {});
-  EXPECT_THAT(text, HasSubstr("[" + std::to_string(process.pid()) + "]wq: "));
-  EXPECT_THAT(text, HasSubstr("echo told"));
-  EXPECT_THAT(text, HasSubstr("rx: task 1"));
 }
 
 }  // namespace

@@ -83,7 +83,8 @@ TEST(SandboxPath, IsPlainOrRefused) {
 // --- environment ---
 
 TEST(TaskEnvironment, LaterWinsAndOnlyTheWorkersOwnIsInherited) {
-  const Environment environment({"PATH=/bin", "DISPLAY=:1", "CORES=9", "A=old", "GONE=x", "junk"}, "/ws", "/ws/tmp");
+  const Environment environment({"PATH=/bin", "DISPLAY=:1", "CORES=9", "A=old", "GONE=x", "junk"}, "/ws", "/ws/tmp",
+                                false);
   Ledger ledger;
   ledger.offer({4, 100, 100, 0});
   const auto claim = ledger.take({2000, 10, 0, 0});
@@ -110,10 +111,31 @@ TEST(TaskEnvironment, LaterWinsAndOnlyTheWorkersOwnIsInherited) {
 }
 
 TEST(TaskEnvironment, APresetSandboxVariableIsKept) {
-  const Environment environment({"WORK_QUEUE_SANDBOX=/outer"}, "/ws", "/ws/tmp");
+  const Environment environment({"WORK_QUEUE_SANDBOX=/outer"}, "/ws", "/ws/tmp", false);
   Environment::Block block;
   environment.build_base(block);
   EXPECT_EQ(value_in(block, "WORK_QUEUE_SANDBOX"), "/outer");
+}
+
+TEST(TaskEnvironment, HoldsWhatAShellWouldHandOn) {
+  const std::vector<std::string> inherited = {"A=1", "a-b=2", "BASH_FUNC_f%%=() { :; }", "=x", "9=x"};
+  const Environment environment(inherited, "/ws", "/ws/tmp", true);
+  Ledger ledger;
+  ledger.offer({1, 1, 1, 0});
+  const auto claim = ledger.take({});
+  Environment::Block block;
+  const std::vector<std::string> plain = {"c.d=3", "_e9=4"};
+  environment.build({plain, claim, "/ws/t.1", "/ws/t.1/.tmp"}, block);
+  EXPECT_FALSE(block.shell_differs);
+  EXPECT_EQ(value_in(block, "_e9"), "4");
+  for (const char* name : {"a-b", "BASH_FUNC_f%%", "", "9", "c.d"}) EXPECT_EQ(value_in(block, name), "") << name;
+  for (const char* name : {"IFS=:", "OPTIND=3", "PPID=1"}) {
+    const std::vector<std::string> special = {name};
+    environment.build({special, claim, "/ws/t.1", "/ws/t.1/.tmp"}, block);
+    EXPECT_TRUE(block.shell_differs) << name;
+  }
+  environment.build({plain, claim, "/ws/t.1", "/ws/t.1/.tmp"}, block);
+  EXPECT_FALSE(block.shell_differs) << "that was another task";
 }
 
 // --- cache index ---
@@ -175,6 +197,16 @@ TEST(Lifecycle, GivesUpAtItsDeadlineAndNotInASession) {
   EXPECT_FALSE(life.stopping());
   life.check(at(60));
   EXPECT_EQ(life.stop_reason(), "could not connect after 10 seconds.");
+}
+
+TEST(Lifecycle, LooksOnceHoweverShortItsPatience) {
+  for (const int none : {0, -1}) {
+    Lifecycle life(config(900, none), start);
+    life.check(at(0.1));
+    EXPECT_FALSE(life.stopping());
+    life.on_pass_failed(at(0.2));
+    EXPECT_EQ(life.stop_reason(), "could not connect after " + std::to_string(none) + " seconds.");
+  }
 }
 
 TEST(Lifecycle, AnIdleWorkerGivesEveryManagerOneChance) {
