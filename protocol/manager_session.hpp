@@ -7,11 +7,11 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <span>
 #include <string>
 
+#include "common/base/small_queue.hpp"
 #include "protocol/auth_machine.hpp"
 #include "protocol/from_worker.hpp"
 #include "protocol/session.hpp"
@@ -55,7 +55,7 @@ class ManagerSession {
   std::string output_;
   std::string line_;  ///< the line being handled when it had to be cleaned (CR, NUL)
   std::string decoded_;
-  std::deque<Request> requests_;
+  SmallQueue<Request> requests_;
   std::uint64_t body_left_ = 0;
   int version_ = 0;  ///< of the peer's greeting
   bool frames_allowed_ = false;

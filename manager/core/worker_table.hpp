@@ -6,12 +6,12 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <string>
 #include <tuple>
 #include <vector>
 
 #include "common/base/ids.hpp"
+#include "common/base/small_queue.hpp"
 #include "common/base/time.hpp"
 #include "manager/core/box.hpp"
 #include "manager/core/effects.hpp"
@@ -76,7 +76,7 @@ struct Worker {
 
   FlatMap<CacheEntry> cache;
   std::vector<RetiredCopy> retired;
-  std::deque<Staging> stagings;
+  SmallQueue<Staging> stagings;
   std::uint32_t replies = 0;  ///< requested and not yet complete
   bool results_requested = false, results_noted = false;
   Time stage_deadline{}, reply_deadline{}, stage_began{};
