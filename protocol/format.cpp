@@ -114,6 +114,14 @@ bool task_limits(std::string& out, const TaskDescription& task) {
   if (task.disk) ok = ok && Line(out, "disk").fixed(*task.disk, 0).end();
   if (task.end_time_s > 0) ok = ok && Line(out, "end_time").fixed(task.end_time_s, 6).end();
   if (task.wall_time > 0) ok = ok && Line(out, "wall_time").fixed(task.wall_time, 6).end();
+  const auto limit = [&](std::string_view name, const std::optional<double>& amount, int decimals, bool stop) {
+    if (amount) ok = ok && Line(out, "limit").word(name).fixed(*amount, decimals).word(stop ? "stop" : "tell").end();
+  };
+  limit("memory", task.limits.memory, 0, true);
+  limit("disk", task.limits.disk, 0, true);
+  limit("cores", task.limits.cores, 3, task.limits.stop_for_cores);
+  limit("wall_time", task.limits.wall_time, 6, true);
+  limit("processes", task.limits.processes, 0, true);
   return ok;
 }
 

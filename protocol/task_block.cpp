@@ -35,6 +35,7 @@ struct TaskBlockLines {
   static Progress disk(TaskBlock& b, std::string_view rest) { return b.read_number(b.task_.disk, rest); }
   static Progress end_time(TaskBlock& b, std::string_view rest) { return b.read_time(b.task_.end_time_s, rest); }
   static Progress wall_time(TaskBlock& b, std::string_view rest) { return b.read_time(b.task_.wall_time, rest); }
+  static Progress limit(TaskBlock& b, std::string_view rest) { return b.read_limit(rest); }
   static Progress infile(TaskBlock& b, std::string_view rest) { return b.read_file(b.task_.inputs, rest); }
   static Progress outfile(TaskBlock& b, std::string_view rest) { return b.read_file(b.task_.outputs, rest); }
   static Progress dir(TaskBlock& b, std::string_view rest) {
@@ -53,8 +54,8 @@ struct TaskBlockLines {
 namespace {
 
 using Handler = TaskBlock::Progress (*)(TaskBlock&, std::string_view);
-using Table = KeywordTable<Handler, 14>;
-constexpr Table table(std::array<Table::Entry, 14>{{
+using Table = KeywordTable<Handler, 15>;
+constexpr Table table(std::array<Table::Entry, 15>{{
     {"cmd", TaskBlockLines::cmd},
     {"coprocess", TaskBlockLines::coprocess},
     {"category", TaskBlockLines::category},
@@ -67,6 +68,7 @@ constexpr Table table(std::array<Table::Entry, 14>{{
     {"dir", TaskBlockLines::dir},
     {"disk", TaskBlockLines::disk},
     {"gpus", TaskBlockLines::gpus},
+    {"limit", TaskBlockLines::limit},
     {"memory", TaskBlockLines::memory},
     {"wall_time", TaskBlockLines::wall_time},
 }});
@@ -135,6 +137,27 @@ TaskBlock::Progress TaskBlock::read_time(double& target, std::string_view rest) 
   const auto value = next_number(rest);
   if (!value) return fail(Problem::malformed, "a time needs a number");
   target = std::max(0.0, *value);
+  return Progress::line;
+}
+
+// "limit NAME AMOUNT stop|tell". Names that we do not know belong to newer managers.
+TaskBlock::Progress TaskBlock::read_limit(std::string_view rest) {
+  const auto name = next_token(rest);
+  const auto amount = next_number(rest);
+  const auto action = next_token(rest);
+  if (name.empty() || !amount || *amount < 0 || (action != "stop" && action != "tell"))
+    return fail(Problem::malformed, "a limit needs a name, an amount, and stop or tell");
+  auto& limits = task_.limits;
+  const bool stop = action == "stop";
+  if (name == "cores") {
+    limits.cores = amount;
+    limits.stop_for_cores = stop;
+  } else if (stop) {
+    if (name == "memory") limits.memory = amount;
+    if (name == "disk") limits.disk = amount;
+    if (name == "wall_time") limits.wall_time = amount;
+    if (name == "processes") limits.processes = amount;
+  }
   return Progress::line;
 }
 

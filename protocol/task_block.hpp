@@ -30,6 +30,7 @@ class TaskBlock {
   Progress expect_body(Body kind, std::string_view rest, std::uint64_t limit);
   Progress read_number(std::optional<double>& target, std::string_view rest);
   Progress read_time(double& target, std::string_view rest);
+  Progress read_limit(std::string_view rest);
   template <class File>
   Progress read_file(std::vector<File>& files, std::string_view rest);
 

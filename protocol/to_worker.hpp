@@ -72,6 +72,16 @@ struct OutputFile {
   std::string cache_name, sandbox_name;
   int flags = 0;
 };
+/// What the worker stops a task for, or (cores) only tells: `limit` lines of native managers, docs/extensions.md.
+/// Absent: not limited.
+struct TaskLimits {
+  std::optional<double> memory, disk;  ///< MB
+  std::optional<double> cores;
+  std::optional<double> wall_time;  ///< seconds, to the microsecond and without the slack of `wall_time` lines
+  std::optional<double> processes;
+  bool stop_for_cores = false;
+  bool operator==(const TaskLimits&) const = default;
+};
 /// A whole `task … end` block (8). Names are decoded, not yet judged: the worker refuses unsafe ones per task.
 struct TaskDescription {
   std::int64_t task_id = 0;
@@ -80,6 +90,7 @@ struct TaskDescription {
   std::optional<double> cores, memory, disk, gpus;
   double end_time_s = 0;         ///< Unix seconds, 0 = none
   double wall_time = 0;          ///< as on the wire; unit see 8.3, 0 = none
+  TaskLimits limits;             ///< agreed with `enforce` only
   std::vector<std::string> env;  ///< "NAME=value", or "NAME" for unset
   std::vector<InputFile> inputs;
   std::vector<OutputFile> outputs;

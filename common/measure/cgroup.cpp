@@ -71,10 +71,16 @@ bool holds_only_us(const std::string& folder) {
 
 Cgroup::~Cgroup() {
   // Ended processes leave a group a moment after they can be waited for.
-  for (int i = 0; i < 50 && ::rmdir(folder_.c_str()) != 0 && errno == EBUSY; ++i) {
+  for (int i = 0; i < 50 && !remove(); ++i) {
     kill();
     ::usleep(2000);
   }
+}
+
+bool Cgroup::remove() {
+  if (removed_) return true;
+  removed_ = ::rmdir(folder_.c_str()) == 0 || errno != EBUSY;
+  return removed_;
 }
 
 Result<void> Cgroup::add(pid_t pid) { return write_file(folder_ + "/cgroup.procs", std::to_string(pid)); }

@@ -33,6 +33,8 @@ class Cgroup {
   [[nodiscard]] std::vector<pid_t> processes() const;
   /// SIGKILL to everything inside, at once (cgroup.kill), or process by process on old kernels.
   void kill();
+  /// Removes the folder; false while an ended process has not left it yet. The destructor waits for that, up to 0.1 s.
+  bool remove();
   /// The kernel's memory limit killed something here.
   [[nodiscard]] bool out_of_memory() const;
   [[nodiscard]] const std::string& folder() const { return folder_; }
@@ -41,6 +43,7 @@ class Cgroup {
   friend class CgroupParent;
   explicit Cgroup(std::string folder) : folder_(std::move(folder)) {}
   std::string folder_;
+  bool removed_ = false;
 };
 
 class CgroupParent {

@@ -21,6 +21,7 @@ namespace {
 
 constexpr std::size_t max_processes = 4096;  // beyond this only the count goes on (a fork bomb)
 constexpr int kill_rounds = 40;
+constexpr Duration shortest_for_cores{500'000};  // starting up is not using too much
 
 std::int64_t micros(const timeval& t) { return std::int64_t{t.tv_sec} * 1'000'000 + t.tv_usec; }
 
@@ -68,6 +69,12 @@ struct TaskMeter::State {
     if (child.mark == mark) return true;
     return !watch.is_ours(child.mark) && root > 0 && (child.group == root || child.session == root);
   }
+  /// A storm of processes is not counted to its end: well above the limit the verdict is clear.
+  [[nodiscard]] std::size_t scan_limit() const {
+    const auto limit = options.limits.processes;
+    return limit ? std::min(max_processes, static_cast<std::size_t>(*limit + *limit / 4 + 16)) : max_processes;
+  }
+  void slow_down_storm();
   ProcessSample look(const Seen& seen, bool closely);
   void read_shared(TreeSample& sample);
   void check_limits();
@@ -80,6 +87,7 @@ struct TaskMeter::State {
   std::map<std::int64_t, std::uint64_t> known;       ///< pid -> start time
   std::map<std::int64_t, ProcessSample> last_looks;  ///< for processes left out of a sample's close look
   std::size_t rotation = 0;
+  bool slowed_down = false;
   Accounting accounting;
   std::vector<Exceeded> exceeded;
   std::int64_t tick_us = 10'000, page = 4096, spawner_peak = 0;
@@ -89,7 +97,7 @@ struct TaskMeter::State {
 void TaskMeter::State::visit(std::int64_t pid, std::int64_t expected_parent, std::set<std::int64_t>& done,
                              std::vector<Seen>& out) {
   std::vector<std::pair<std::int64_t, std::int64_t>> queue{{pid, expected_parent}};
-  for (std::size_t i = 0; i < queue.size() && out.size() < max_processes; ++i) {
+  for (std::size_t i = 0; i < queue.size() && out.size() < scan_limit(); ++i) {
     const auto [next, parent] = queue[i];
     if (!done.insert(next).second) continue;
     auto stat = watch.reader.stat(next);
@@ -190,6 +198,15 @@ void TaskMeter::State::read_shared(TreeSample& sample) {
   }
 }
 
+/// A task that nears its limit on processes goes behind everybody else, us first of all: whoever is to stop it must get
+/// to run. One call for its whole group; children inherit it.
+void TaskMeter::State::slow_down_storm() {
+  const auto limit = options.limits.processes;
+  if (slowed_down || !limit || accounting.usage().processes * 2 <= *limit) return;
+  slowed_down = true;
+  ::setpriority(PRIO_PGRP, static_cast<id_t>(root), 19);
+}
+
 void TaskMeter::State::check_limits() {
   for (const auto& found : decide(options.limits, accounting.usage())) {
     const auto old =
@@ -242,6 +259,7 @@ Time TaskMeter::sample(Time now) {
   s.accounting.add(sample);
   if (s.last_looks.size() > 2 * seen.size() + 16)
     std::erase_if(s.last_looks, [&](const auto& item) { return !s.known.count(item.first); });
+  s.slow_down_storm();
   s.check_limits();
 
   const auto age = std::chrono::duration_cast<Duration>(now - s.started);
@@ -325,6 +343,16 @@ Measurement TaskMeter::finish(const rusage& usage, Time now) {
     m.memory_source = MemorySource::rusage;
   }
   m.exceeded = s.exceeded;
+  // The window for cores is longer than many tasks live: these are told at their end what they took.
+  const bool told =
+      std::any_of(m.exceeded.begin(), m.exceeded.end(), [](const Exceeded& e) { return e.kind == LimitKind::cores; });
+  if (s.options.limits.cores && !told && m.wall >= shortest_for_cores) {
+    Limits cores;
+    cores.cores = s.options.limits.cores;
+    Usage average;
+    average.cores = m.cores_average;
+    for (const auto& found : decide(cores, average)) m.exceeded.push_back(found);
+  }
   s.watch.roots.erase(s.root);
   s.root = 0;
   return m;

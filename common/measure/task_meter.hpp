@@ -99,7 +99,7 @@ struct MeterOptions {
   Duration least_interval{20'000};          ///< near a limit and at the beginning
   Duration regular_interval{1'000'000};     ///< when nothing happens
   Duration cores_window{5'000'000};         ///< peak cores: highest average over this long
-  Duration cores_limit_window{60'000'000};  ///< limit on cores: average over this long
+  Duration cores_limit_window{10'000'000};  ///< limit on cores: average over this long
   std::size_t time_line_points = 24;
   std::size_t max_details = 128;  ///< processes looked at closely in one sample
   bool sample_at_start = true;    ///< false: tasks shorter than first_sample cost next to nothing

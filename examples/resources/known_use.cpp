@@ -11,8 +11,9 @@
 //   known_use bytes N                     N read calls of one byte
 //   known_use fork N SECONDS              N children at the same time, each sleeps SECONDS
 //   known_use churn N                     N children one after the other, each burns about 1 ms
-//   known_use daemon SECONDS              a child that leaves session, parent, environment and name; ends itself at
-//   once known_use threads N SECONDS           N idle threads
+//   known_use storm N MOST SECONDS        N processes that start short ones, MOST at one time, until SECONDS have
+//   passed known_use daemon SECONDS              a child that leaves session, parent, environment and name; ends itself
+//   at once known_use threads N SECONDS           N idle threads
 //
 // Prints nothing; exit status 0, 2 on bad usage. No library beyond libc, so that the numbers are the program's own.
 #include <fcntl.h>
@@ -166,6 +167,28 @@ int churn(int count) {
   return 0;
 }
 
+/// Bounded by itself, so that it ends even where nobody stops it.
+int storm(int starters, int most, double seconds) {
+  const auto end = Clock::now() + std::chrono::duration<double>(seconds);
+  for (int i = 0; i < starters; ++i) {
+    if (fork() != 0) continue;
+    for (int alive = 0; Clock::now() < end;) {
+      while (waitpid(-1, nullptr, WNOHANG) > 0) --alive;
+      if (alive >= most / starters) continue;
+      const pid_t child = fork();
+      if (child == 0) {
+        wait_for(0.2);
+        _exit(0);
+      }
+      if (child > 0) ++alive;
+    }
+    _exit(0);
+  }
+  while (wait(nullptr) > 0) {
+  }
+  return 0;
+}
+
 int daemon_process(double seconds) {
   if (fork() != 0) return 0;
   setsid();
@@ -203,6 +226,7 @@ int main(int argc, char** argv) {
   if (what == "bytes" && argc == 3) return bytes(std::atol(argv[2]));
   if (what == "fork" && argc == 4) return forks(count(2), number(3));
   if (what == "churn" && argc == 3) return churn(count(2));
+  if (what == "storm" && argc == 5) return storm(count(2), count(3), number(4));
   if (what == "daemon" && argc == 3) return daemon_process(number(2));
   if (what == "threads" && argc == 4) return threads(count(2), number(3));
   std::fprintf(stderr, "known_use: unknown use '%s'; see the head of known_use.cpp\n", what.c_str());

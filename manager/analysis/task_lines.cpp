@@ -45,7 +45,8 @@ std::string finished_lines(TaskId task, const WorkItem& item, const std::string&
                                  task.value(), name, size_text(item, "s"), where, outcome.return_status,
                                  is_success(outcome) ? "success" : failure_cause(outcome));
   if (outcome.try_count > 0) {
-    text += "\n" + allocated_line(outcome.allocated) + "\n" + measured_line(outcome.measured, outcome.execute_last);
+    text += "\n" + allocated_line(outcome.allocated) + "\n" +
+            measured_line(outcome.measured, outcome.allocated, outcome.execute_last);
   }
   return text;
 }

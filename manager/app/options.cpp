@@ -33,7 +33,8 @@ struct Raw {
   std::vector<std::string> tuning, categories, snapshot;
   double fast_abort = 0;
   int wait_for_workers = 0;
-  bool monitor_watchdog = false;
+  bool monitor_watchdog = false, enforce_cores = false;
+  std::string enforce;
 };
 
 const char* environment(const char* name) {
@@ -92,8 +93,16 @@ void add_policy(CLI::App& app, Raw& raw) {
       ->check(CLI::NonNegativeNumber);
   app.add_option("--monitor", raw.monitor, "Measure tasks with resource_monitor and keep its summaries in DIR")
       ->type_name("DIR");
+  app.add_option("--enforce", raw.enforce,
+                 "Stop tasks at our workers that use more memory or disk than they were given: asked (default: where "
+                 "the task or its category says how much, or it was learned), always (shares given in proportion too), "
+                 "never")
+      ->check(CLI::IsMember({"asked", "always", "never"}));
+  app.add_flag("--enforce-cores", raw.enforce_cores,
+               "Stop tasks that use more cores than they were given; otherwise that is only told");
   app.add_flag("--monitor-watchdog", raw.monitor_watchdog,
-               "Stop tasks that use more memory or disk than they were given (our workers; old ones with --monitor)");
+               "Stop tasks that use more than they were given, at old workers too (with --monitor); implies "
+               "--enforce always");
 }
 
 void add_local(CLI::App& app, LocalWorkerOptions& local) {
@@ -198,6 +207,13 @@ std::string find_monitor() {
 std::string fill_monitoring(const Raw& raw, ManagerOptions& manager) {
   auto& monitoring = manager.config.monitoring;
   monitoring.watchdog = raw.monitor_watchdog;
+  if (!raw.enforce.empty())
+    manager.config.enforce = raw.enforce == "never"    ? Enforce::never
+                             : raw.enforce == "always" ? Enforce::always
+                                                       : Enforce::asked;
+  manager.config.enforce_cores = raw.enforce_cores;
+  if (raw.enforce == "never" && raw.monitor_watchdog)
+    return "--monitor-watchdog and --enforce never exclude each other";
   if (raw.monitor.empty()) return {};
   monitoring.enabled = true;
   monitoring.directory = raw.monitor;
@@ -256,10 +272,13 @@ int end_of_options(const CLI::App& app, const CLI::ParseError& error) {
 
 }  // namespace
 
-Expected<std::pair<std::string, CategorySettings>> parse_category(const std::string& text) {
+namespace {
+
+std::optional<AllocationMode> allocation_mode_of(std::string name) {
   constexpr std::pair<const char*, AllocationMode> modes[] = {
       {"fixed", AllocationMode::fixed},
       {"max", AllocationMode::max},
+      {"auto", AllocationMode::max},
       {"min_waste", AllocationMode::min_waste},
       {"max_throughput", AllocationMode::max_throughput},
       {"greedy_bucketing", AllocationMode::greedy_bucketing},
@@ -267,6 +286,56 @@ Expected<std::pair<std::string, CategorySettings>> parse_category(const std::str
       {"det_greedy_bucketing", AllocationMode::det_greedy_bucketing},
       {"det_exhaustive_bucketing", AllocationMode::det_exhaustive_bucketing},
       {"quantized_bucketing", AllocationMode::quantized_bucketing}};
+  std::replace(name.begin(), name.end(), '-', '_');
+  for (const auto& [known, mode] : modes) {
+    if (name == known) return mode;
+  }
+  return std::nullopt;
+}
+
+struct CategoryKey {
+  const char* name;
+  void (*set)(CategorySettings& settings, double number);
+};
+std::int64_t whole(double number) { return static_cast<std::int64_t>(std::min(number, 1e15)); }
+constexpr CategoryKey category_keys[] = {
+    {"cores", [](CategorySettings& s, double n) { s.max.cores = n; }},
+    {"memory", [](CategorySettings& s, double n) { s.max.memory = whole(n); }},
+    {"disk", [](CategorySettings& s, double n) { s.max.disk = whole(n); }},
+    {"gpus", [](CategorySettings& s, double n) { s.max.gpus = whole(n); }},
+    {"min-cores", [](CategorySettings& s, double n) { s.min.cores = n; }},
+    {"min-memory", [](CategorySettings& s, double n) { s.min.memory = whole(n); }},
+    {"min-disk", [](CategorySettings& s, double n) { s.min.disk = whole(n); }},
+    {"first-cores", [](CategorySettings& s, double n) { s.first_guess.cores = n; }},
+    {"first-memory", [](CategorySettings& s, double n) { s.first_guess.memory = whole(n); }},
+    {"first-disk", [](CategorySettings& s, double n) { s.first_guess.disk = whole(n); }},
+    {"max-concurrent", [](CategorySettings& s, double n) { s.max_concurrent = whole(n); }},
+    {"max-processes", [](CategorySettings& s, double n) { s.max_processes = whole(n); }},
+    {"fast-abort", [](CategorySettings& s, double n) { s.fast_abort = n; }},
+};
+
+/// One key=value of a category; the text says what is wrong with it.
+std::string set_category(CategorySettings& settings, const std::string& key, const std::string& value) {
+  if (key == "mode") {
+    const auto mode = allocation_mode_of(value);
+    if (mode) settings.mode = *mode;
+    return mode ? ""
+                : "unknown mode '" + value +
+                      "'; use fixed, auto (max), min_waste, max_throughput or one of the bucketing modes";
+  }
+  const auto number = parse_number(value);
+  if (!number || !(*number >= 0)) return "'" + value + "' is not a number for " + key;
+  std::string known;
+  for (const auto& entry : category_keys) {
+    if (key == entry.name) return entry.set(settings, *number), "";
+    known += entry.name + std::string(", ");
+  }
+  return "unknown key '" + key + "'; known are " + known + "mode";
+}
+
+}  // namespace
+
+Expected<std::pair<std::string, CategorySettings>> parse_category(const std::string& text) {
   const auto colon = text.find(':');
   if (colon == std::string::npos || colon == 0) return make_error("write NAME:key=value,…");
   CategorySettings settings;
@@ -274,44 +343,8 @@ Expected<std::pair<std::string, CategorySettings>> parse_category(const std::str
     const auto equals = part.find('=');
     if (equals == std::string_view::npos)
       return make_error("'" + std::string(part) + "' has no value; write key=value");
-    const std::string key(part.substr(0, equals)), value(part.substr(equals + 1));
-    if (key == "mode") {
-      bool found = false;
-      for (const auto& [name, mode] : modes) {
-        std::string wanted = value;
-        std::replace(wanted.begin(), wanted.end(), '-', '_');
-        if (wanted == name) settings.mode = mode, found = true;
-      }
-      if (!found)
-        return make_error("unknown mode '" + value +
-                          "'; use fixed, max, min_waste, max_throughput or one of the bucketing modes");
-      continue;
-    }
-    const auto number = parse_number(value);
-    if (!number || *number < 0) return make_error("'" + value + "' is not a number for " + key);
-    const auto whole = static_cast<std::int64_t>(*number);
-    if (key == "cores")
-      settings.max.cores = *number;
-    else if (key == "memory")
-      settings.max.memory = whole;
-    else if (key == "disk")
-      settings.max.disk = whole;
-    else if (key == "gpus")
-      settings.max.gpus = whole;
-    else if (key == "min-cores")
-      settings.min.cores = *number;
-    else if (key == "min-memory")
-      settings.min.memory = whole;
-    else if (key == "min-disk")
-      settings.min.disk = whole;
-    else if (key == "max-concurrent")
-      settings.max_concurrent = whole;
-    else if (key == "fast-abort")
-      settings.fast_abort = *number;
-    else
-      return make_error(
-          "unknown key '" + key +
-          "'; known are cores, memory, disk, gpus, min-cores, min-memory, min-disk, mode, max-concurrent, fast-abort");
+    const auto bad = set_category(settings, std::string(part.substr(0, equals)), std::string(part.substr(equals + 1)));
+    if (!bad.empty()) return make_error(bad);
   }
   return std::make_pair(text.substr(0, colon), settings);
 }

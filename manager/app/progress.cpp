@@ -55,14 +55,16 @@ std::string allocated_line(const Resources& allocated) {
                      known(static_cast<double>(allocated.gpus), "{:.1f}"));
 }
 
-std::string measured_line(const Measurement& measured, Duration execution) {
+std::string measured_line(const Measurement& measured, const Resources& allocated, Duration execution) {
   const double runtime =
       measured.wall_time_s >= 0 ? measured.wall_time_s : static_cast<double>(execution.count()) * 1e-6;
+  // Nobody measures GPUs; a task that was given none used none.
+  const double gpus = measured.gpus >= 0 ? static_cast<double>(measured.gpus) : allocated.gpus > 0 ? -1 : 0;
   if (!measured.known())
     return fmt::format("    measured runtime {:.1f} s, the rest unknown (this worker does not measure)", runtime);
   return fmt::format("    measured cores: {}, memory: {}, disk {}, gpus: {}, runtime {:.1f} s",
                      known(measured.cores, "{:.1f}"), megabytes(measured.memory), megabytes(measured.disk),
-                     known(static_cast<double>(std::max<std::int64_t>(measured.gpus, 0)), "{:.1f}"), runtime);
+                     known(gpus, "{:.1f}"), runtime);
 }
 
 std::string finished_lines(TaskId task, const TaskSpec& spec, const TaskOutcome& outcome) {
@@ -73,8 +75,10 @@ std::string finished_lines(TaskId task, const TaskSpec& spec, const TaskOutcome&
   std::string text = fmt::format("task id {}{}{}.{}", task.value(),
                                  spec.tag.empty() ? "" : " " + one_line(spec.tag, 40), where, status);
   if (!outcome.message.empty()) text += "\n    " + one_line(outcome.message, 200);
+  if (!outcome.measured.warning.empty()) text += "\n    warning: " + one_line(outcome.measured.warning, 200);
   if (outcome.try_count > 0 && has_run(outcome)) {
-    text += "\n" + allocated_line(outcome.allocated) + "\n" + measured_line(outcome.measured, outcome.execute_last);
+    text += "\n" + allocated_line(outcome.allocated) + "\n" +
+            measured_line(outcome.measured, outcome.allocated, outcome.execute_last);
   }
   return text;
 }

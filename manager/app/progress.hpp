@@ -19,7 +19,7 @@ std::string submitted_line(TaskId task, const TaskSpec& spec);
 std::string finished_lines(TaskId task, const TaskSpec& spec, const TaskOutcome& outcome);
 /// "    allocated cores: 2.0, memory: 1000 MB, disk 2000 MB, gpus: 0.0"; unknown values say so.
 std::string allocated_line(const Resources& allocated);
-std::string measured_line(const Measurement& measured, Duration execution);
+std::string measured_line(const Measurement& measured, const Resources& allocated, Duration execution);
 
 struct ProgressNumbers {
   std::uint64_t total = 0, done = 0, failed = 0, running = 0, waiting = 0;

@@ -22,6 +22,30 @@ void resources_field(JsonWriter& json, std::string_view name, const Resources& r
   json.end_object();
 }
 
+// Which limits were passed, and beside them what was used.
+void limits_fields(JsonWriter& json, const Measurement& m) {
+  const auto& broken = m.limits_exceeded;
+  const auto fields = [&](bool used) {
+    json.begin_object();
+    if (broken.cores >= 0) real_field(json, "cores", used ? m.cores : broken.cores);
+    if (broken.memory >= 0) whole_field(json, "memory", used ? m.memory : broken.memory);
+    if (broken.disk >= 0) whole_field(json, "disk", used ? m.disk : broken.disk);
+    if (broken.gpus >= 0) whole_field(json, "gpus", used ? m.gpus : broken.gpus);
+    if (m.wall_limit_exceeded_s >= 0) real_field(json, "wall_time", used ? m.wall_time_s : m.wall_limit_exceeded_s);
+    if (m.processes_limit_exceeded >= 0)
+      whole_field(json, "processes", used ? m.max_processes : m.processes_limit_exceeded);
+    json.end_object();
+  };
+  json.key("limits_exceeded");
+  fields(false);
+  const bool any = broken != Resources{} || m.wall_limit_exceeded_s >= 0 || m.processes_limit_exceeded >= 0;
+  if (any) {
+    json.key("limits_used");
+    fields(true);
+  }
+  if (!m.warning.empty()) json.field("warning", m.warning);
+}
+
 void measured_field(JsonWriter& json, const Measurement& measured) {
   json.key("resources_measured").begin_object();
   real_field(json, "cores", measured.cores);
@@ -41,7 +65,7 @@ void measured_field(JsonWriter& json, const Measurement& measured) {
   whole_field(json, "context_switches", measured.context_switches);
   json.end_object();
   if (!measured.time_line.empty()) json.key("time_line").raw(measured.time_line);
-  resources_field(json, "limits_exceeded", measured.limits_exceeded);
+  limits_fields(json, measured);
 }
 
 void time_field(JsonWriter& json, std::string_view name, WallTime time) {
@@ -73,6 +97,7 @@ void append_result_record(std::string& out, const ResultRecord& record) {
   json.field("tries", static_cast<std::int64_t>(outcome.try_count));
   if (outcome.exhausted_attempts > 0)
     json.field("exhausted_attempts", static_cast<std::int64_t>(outcome.exhausted_attempts));
+  if (outcome.replicated) json.key("replicated").boolean(true);
   if (!outcome.host.empty()) json.field("address", outcome.host).field("host", outcome.hostname);
   time_field(json, "submitted", outcome.submitted);
   time_field(json, "started", outcome.commit_end);

@@ -35,7 +35,7 @@ constexpr std::size_t problems_shown = 50;
 constexpr auto live_period = std::chrono::milliseconds(200);
 constexpr auto plain_period = std::chrono::seconds(5);
 
-int complain(const std::string& text) {
+int bad_input(const std::string& text) {
   std::cerr << "work_queue_manager: " << text << "\n";
   return 2;
 }
@@ -375,42 +375,42 @@ std::string prepare_tls(ManagerOptions& options) {
 
 int run_tasks(const RunOptions& options, ManagerOptions manager_options) {
   auto read = read_tasks(options);
-  if (!read.has_value()) return complain(read.error().text);
+  if (!read.has_value()) return bad_input(read.error().text);
   TaskList& list = *read;
   const auto name = !options.each_line.empty() ? options.each_line : options.tasks;
   const auto shown_name = name == "-" ? std::string("standard input") : name;
   show_problems(list.problems);
   if (!list.problems.empty() && (!options.keep_going || list.tasks.empty())) {
-    return complain("nothing was run: " + std::to_string(list.problems.size()) +
-                    (list.problems.size() == 1 ? " problem in " : " problems in ") + shown_name +
-                    (list.tasks.empty() ? "" : " (--keep-going runs the right lines)"));
+    return bad_input("nothing was run: " + std::to_string(list.problems.size()) +
+                     (list.problems.size() == 1 ? " problem in " : " problems in ") + shown_name +
+                     (list.tasks.empty() ? "" : " (--keep-going runs the right lines)"));
   }
   for (const auto& directory : {options.output_dir, options.stdout_dir}) {
     if (directory.empty()) continue;
     std::error_code error;
     std::filesystem::create_directories(directory, error);
-    if (error) return complain("cannot make the directory " + directory + ": " + error.message());
+    if (error) return bad_input("cannot make the directory " + directory + ": " + error.message());
   }
   std::unique_ptr<ResultsFile> results;
   if (!options.results.empty()) {
     auto opened = ResultsFile::open(options.results);
-    if (!opened.has_value()) return complain(opened.error().text);
+    if (!opened.has_value()) return bad_input(opened.error().text);
     results = std::move(*opened);
   }
   const bool temporary_tls = manager_options.ssl_cert == "auto";
-  if (const auto problem = prepare_tls(manager_options); !problem.empty()) return complain(problem);
+  if (const auto problem = prepare_tls(manager_options); !problem.empty()) return bad_input(problem);
   auto manager = Manager::create(manager_options);
   if (temporary_tls) {  // loaded, no longer needed
     ::unlink(manager_options.ssl_cert.c_str());
     ::unlink(manager_options.ssl_key.c_str());
     ::rmdir(manager_options.ssl_cert.substr(0, manager_options.ssl_cert.rfind('/')).c_str());
   }
-  if (!manager.has_value()) return complain(manager.error().text);
+  if (!manager.has_value()) return bad_input(manager.error().text);
   print_where(**manager, options);
   Run run(options, **manager, std::move(results));
-  if (auto problem = run.submit(list, !manager_options.journal.empty()); !problem.empty()) return complain(problem);
+  if (auto problem = run.submit(list, !manager_options.journal.empty()); !problem.empty()) return bad_input(problem);
   if (auto problem = start_services(**manager, options, manager_options, run.workers()); !problem.empty())
-    return complain(problem);
+    return bad_input(problem);
   const int code = run.wait();
   return list.problems.empty() || code != 0 ? code : 1;
 }

@@ -52,6 +52,8 @@ class Category {
   /// 10.6: may a larger box be tried?
   [[nodiscard]] bool may_grow(const Measurement& measured, const Resources& request) const;
 
+  /// Is this resource (a number of box.hpp) of its tasks allocated automatically?
+  [[nodiscard]] bool labelled(std::size_t resource) const;
   [[nodiscard]] bool bucketing() const { return settings_.mode >= AllocationMode::greedy_bucketing; }
   /// Prediction for a task that never ran, or (previous fields >= 0) that was exhausted.
   Resources predict_first(Random& random);
@@ -72,7 +74,6 @@ class Category {
   bool watch_armed = false;                                              ///< a timer for slow tasks is pending
 
  private:
-  [[nodiscard]] bool labelled(std::size_t resource) const;
   [[nodiscard]] bool learned() const { return steady_ || has_guess_; }
   void compute_first(const Resources& largest_worker);
   [[nodiscard]] double first_of(std::size_t resource, const Resources& largest_worker) const;

@@ -34,10 +34,18 @@ struct CategorySettings {
   Resources max, min;
   Resources first_guess;             ///< used until the category is steady
   std::int64_t max_concurrent = -1;  ///< at most this many running; negative: no limit
+  std::int64_t max_processes = -1;   ///< of one task at one time (native workers); negative: the worker's own limit
   /// nullopt: as the category "default"; 0: off; >= 1: kill what runs longer than this times the average.
   std::optional<double> fast_abort;
   /// Which resources are labelled automatically; unset: cores, memory and disk in every mode but fixed.
   std::optional<bool> label_cores, label_memory, label_disk, label_gpus;
+};
+
+/// Which limits a native worker is told to stop a task for.
+enum class Enforce : std::uint8_t {
+  never,
+  asked,   ///< memory and disk that the task or its category names, or that were learned
+  always,  ///< the whole box, also what was only given in proportion
 };
 
 enum class Stragglers : std::uint8_t { leave, replicate };
@@ -45,7 +53,7 @@ enum class Stragglers : std::uint8_t { leave, replicate };
 /// The wrapper for workers that do not measure themselves (manager.md 11).
 struct Monitoring {
   bool enabled = false;
-  bool watchdog = false;        ///< enforce the limits
+  bool watchdog = false;        ///< stop what passes the box, there and at native workers
   bool full = false;            ///< time series and debug files too
   std::string program;          ///< local path of resource_monitor; empty: legacy workers are not measured
   std::string directory;        ///< where summaries go; empty: current directory
@@ -57,6 +65,8 @@ struct Config {
   Algorithm algorithm = Algorithm::time;
   CategorySettings default_category;  ///< settings of categories created later
   Monitoring monitoring;
+  Enforce enforce = Enforce::asked;  ///< `monitoring.watchdog` means always
+  bool enforce_cores = false;        ///< cores too, instead of telling only
 
   // Boxes (manager.md 9).
   double resource_submit_multiplier = 1.0;

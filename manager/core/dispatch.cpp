@@ -3,6 +3,7 @@
 
 #include "manager/core/monitor_command.hpp"
 #include "manager/core/state.hpp"
+#include "manager/core/task_limits.hpp"
 
 namespace taskmill::manager {
 
@@ -161,6 +162,19 @@ void State::abandon(std::uint32_t index) {
   leave_if_idle(slot);
 }
 
+namespace {
+
+/// Whole seconds, rounded up; 0: none.
+struct Times {
+  double wall_s = 0, end_s = 0;
+};
+Times times_of(const SpecView& spec) {
+  const auto seconds_up = [](std::int64_t us) { return static_cast<double>((us + 999999) / 1000000); };
+  return {seconds_up(spec->max_running_us), seconds_up(spec->end_time_us)};
+}
+
+}  // namespace
+
 bool State::describe(ConnId conn, TaskId id, std::uint32_t serial, protocol::TaskDescription& d) {
   const std::uint32_t index = find_attempt(id, conn, serial);
   if (index == no_index || attempts[index].state != AttemptState::running) return false;
@@ -181,17 +195,16 @@ bool State::describe(ConnId conn, TaskId id, std::uint32_t serial, protocol::Tas
   d.memory = static_cast<double>(box.memory);
   d.disk = static_cast<double>(box.disk);
   d.gpus = static_cast<double>(box.gpus);
-  // Both times are whole seconds, rounded up. Legacy workers take wall_time for microseconds (wire-protocol.md 8.3),
-  // ours for the seconds that it says.
+  const Times times = times_of(spec);
+  const bool told = workers[a.worker].facts.enforces;
+  // Legacy workers take wall_time for microseconds (wire-protocol.md 8.3), ours for the seconds that it says.
   const double wall_unit = workers[a.worker].native ? 1 : 1e6;
-  const auto seconds_up = [](std::int64_t us) { return (us + 999999) / 1000000; };
-  const std::int64_t end_s = seconds_up(spec->end_time_us);
-  const std::int64_t wall_s = seconds_up(spec->max_running_us);
-  d.end_time_s = a.wrapped ? 0 : static_cast<double>(end_s);
-  d.wall_time = a.wrapped ? 0 : static_cast<double>(wall_s) * wall_unit;
+  d.end_time_s = a.wrapped ? 0 : times.end_s;
+  d.wall_time = a.wrapped || told ? 0 : times.wall_s * wall_unit;
+  d.limits = {};
+  if (told) d.limits = limits_of(config, categories[spec->category], *spec, a.box);
   if (a.wrapped) {
-    MonitoredTask task{id.value(), spec.text(spec->command),    d.category,
-                       a.box,      static_cast<double>(wall_s), static_cast<double>(end_s)};
+    MonitoredTask task{id.value(), spec.text(spec->command), d.category, a.box, times.wall_s, times.end_s};
     monitor_command(config.monitoring, task, *d.command);
   } else {
     *d.command = spec.text(spec->command);

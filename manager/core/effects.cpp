@@ -1,6 +1,11 @@
 #include "manager/core/effects.hpp"
 
+#include <algorithm>
+#include <cmath>
+
 namespace taskmill::manager {
+
+double without_overshoot(double cores) { return cores <= 1 ? cores : std::min(cores, std::ceil(cores - 0.1)); }
 
 const char* close_reason_text(CloseReason reason) {
   switch (reason) {

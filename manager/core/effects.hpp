@@ -132,10 +132,15 @@ struct Measurement {
   std::string exit_type;      ///< "", "normal", "limits", "signal"
   Resources limits_exceeded;  ///< the limits that were broken, negative where not
   double wall_limit_exceeded_s = -1;
+  std::int64_t processes_limit_exceeded = -1;
+  std::string warning;    ///< limits that were passed and only told: "cores: 3.96 cores used, 1.00 cores allowed"
   std::string time_line;  ///< JSON: [[seconds, cores, memory MB, disk MB, processes], …]; empty: unknown
   bool operator==(const Measurement&) const = default;
   [[nodiscard]] bool known() const { return memory >= 0 || cores >= 0 || disk >= 0 || wall_time_s >= 0; }
 };
+
+/// Small overshoots are not another core (manager.md 11.4): 1.05 counts as 1, 2.3 stays.
+double without_overshoot(double cores);
 
 enum class TaskState : std::uint8_t {  // numbers of manager.md 2.4
   unknown = 0,

@@ -489,7 +489,7 @@ void Machine::on_cache_invalid(ConnId conn, std::string_view name, std::string_v
   Worker& w = s.workers[slot];
   const std::uint32_t file = copy_named(s, w, name);
   if (file == no_index) return;
-  s.notice(NoticeLevel::notice, "worker " + w.hostname + " could not make " + s.files[FileId(file)].source + ": " +
+  s.notice(NoticeLevel::notice, "worker " + w.hostname + " cannot provide " + s.files[FileId(file)].source + ": " +
                                     std::string(trim(message.substr(0, 500))));
   for (std::uint32_t a = w.head; a != no_index; a = s.attempts[a].next) {
     for (const RemoteName& used : s.attempts[a].names) {

@@ -72,6 +72,7 @@ struct Fetched {
   std::int64_t mtime_ns = 0;
   std::string error;                    ///< missing, local_error: text for the user
   std::optional<Measurement> measured;  ///< index == summary_output
+  std::string limit;                    ///< index == summary_output: "memory: 309 MB used, 100 MB allowed", or empty
   std::optional<int> exit_status;       ///< index == summary_output: `exit_status` of the summary
 };
 

@@ -3,6 +3,7 @@
 
 #include "manager/core/monitor_command.hpp"
 #include "manager/core/state.hpp"
+#include "manager/core/task_limits.hpp"
 
 namespace taskmill::manager {
 
@@ -44,12 +45,9 @@ void State::fill_outcome(std::uint32_t index) {
   if (!a.message.empty()) outcome.message = a.message;
 }
 
-void State::on_result(std::uint32_t slot, const ResultFacts& facts) {
-  const std::uint32_t index = find_attempt(facts.task, workers[slot].conn);
-  if (index == no_index || attempts[index].state != AttemptState::running) return;
-  Worker& w = workers[slot];
-  Attempt& a = attempts[index];
-  const std::uint32_t task = a.task;
+namespace {
+
+void take_facts(Attempt& a, const ResultFacts& facts, Duration wall_limit, Now now) {
   const Duration observed = now.time - a.started;
   const auto told = static_cast<std::int64_t>(std::min<std::uint64_t>(facts.execution_us, 1ULL << 50U));
   a.execution = std::min(Duration(told), observed);
@@ -58,8 +56,25 @@ void State::on_result(std::uint32_t slot, const ResultFacts& facts) {
   a.result = static_cast<ResultCode>(facts.status);
   a.retrieval = now.wall;
   a.result_at = now.time;
-  if (facts.measured) a.measured = *facts.measured;
+  if (facts.measured) {
+    a.measured = *facts.measured;
+    a.measured.cores = without_overshoot(a.measured.cores);
+  }
   if (!facts.limit.empty()) a.message = facts.limit;
+  if (!a.message.empty()) return;
+  if (a.result == ResultCode::task_max_run_time) a.message = wall_limit_text(wall_limit);
+  if (a.result == ResultCode::task_timeout) a.message = "its end time came while it ran";
+}
+
+}  // namespace
+
+void State::on_result(std::uint32_t slot, const ResultFacts& facts) {
+  const std::uint32_t index = find_attempt(facts.task, workers[slot].conn);
+  if (index == no_index || attempts[index].state != AttemptState::running) return;
+  Worker& w = workers[slot];
+  Attempt& a = attempts[index];
+  const std::uint32_t task = a.task;
+  take_facts(a, facts, Duration(spec_of(tasks[task])->max_running_us), now);
   counters.time_workers_execute += a.execution.count();
 
   if (a.result == ResultCode::forsaken) {
@@ -162,6 +177,17 @@ void State::begin_retrieval(std::uint32_t index) {
   if (a.fetches_left == 0) complete(index);
 }
 
+// What a monitor says about limits: why it stopped the task, or, when it only measures, a warning about one whose
+// measurement is as good as any.
+void State::note_limit(Attempt& a, const std::string& text) {
+  if (a.result != ResultCode::success) {
+    if (a.message.empty()) a.message = text;
+    return;
+  }
+  a.measured.warning = text;
+  if (a.measured.exit_type == "limits") a.measured.exit_type = "normal";
+}
+
 void State::on_fetched(std::uint32_t slot, const Fetched& fetched) {
   Worker& w = workers[slot];
   if (w.replies > 0) reply_came(w, true);
@@ -185,6 +211,7 @@ void State::on_fetched(std::uint32_t slot, const Fetched& fetched) {
     if (fetched.measured) {
       a.measured = *fetched.measured;
       a.measured.cores = without_overshoot(a.measured.cores);
+      note_limit(a, fetched.limit);
     } else if (a.result == ResultCode::success) {
       a.result = ResultCode::rmonitor_error;
       a.message = "the resource monitor left no readable summary";

@@ -221,6 +221,7 @@ struct State {
   void begin_retrieval(std::uint32_t attempt);
   void on_fetched(std::uint32_t worker, const Fetched& fetched);
   void complete(std::uint32_t attempt);
+  static void note_limit(Attempt& attempt, const std::string& text);
   void after_exhaustion(std::uint32_t task, const Measurement& measured, const Resources& allocated,
                         std::string message);
   void fill_outcome(std::uint32_t attempt);

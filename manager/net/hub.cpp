@@ -376,9 +376,7 @@ void Hub::trace_received(const Peer& peer, std::string_view bytes) {
 }
 
 protocol::CapabilitySet Hub::capabilities() const {
-  protocol::CapabilitySet wanted = {protocol::Capability::measure};
-  if (config_.core.monitoring.watchdog) wanted.add(protocol::Capability::enforce);
-  return wanted;
+  return {protocol::Capability::measure, protocol::Capability::enforce};
 }
 
 void Hub::note(NoticeLevel level, const std::string& text) {

@@ -1,6 +1,7 @@
 #include "manager/net/monitor_summary.hpp"
 
 #include <cmath>
+#include <cstdio>
 #include <fstream>
 #include <sstream>
 
@@ -28,6 +29,26 @@ std::int64_t whole(const JsonValue& object, std::string_view key) {
   return static_cast<std::int64_t>(std::ceil(*value));
 }
 
+// "memory: 301 MB used, 100 MB allowed; …": summaries tell what was allowed, and what was used elsewhere.
+std::string limits_text(const JsonValue& broken, const JsonValue& summary) {
+  std::string text;
+  for (const auto& [name, limit] : broken.members) {
+    const auto allowed = amount(broken, name);
+    const auto used = amount(summary, name);
+    if (!allowed) continue;
+    std::string unit;
+    if (limit.kind == JsonValue::Kind::array && limit.items.size() > 1) unit = " " + limit.items[1].string;
+    char numbers[128];
+    if (used)
+      std::snprintf(numbers, sizeof numbers, "%.10g%s used, %.10g%s allowed", *used, unit.c_str(), *allowed,
+                    unit.c_str());
+    else
+      std::snprintf(numbers, sizeof numbers, "more than the %.10g%s allowed", *allowed, unit.c_str());
+    text += (text.empty() ? "" : "; ") + name.substr(0, 64) + ": " + numbers;
+  }
+  return text;
+}
+
 }  // namespace
 
 void read_monitor_summary(const std::string& path, Fetched& fetched) {
@@ -47,8 +68,6 @@ void read_monitor_summary(const std::string& path, Fetched& fetched) {
   m.wall_time_s = amount(*summary, "wall_time").value_or(-1);
   m.cpu_time_s = amount(*summary, "cpu_time").value_or(-1);
   if (m.wall_time_s > 0 && m.cpu_time_s >= 0) m.cores_avg = m.cpu_time_s / m.wall_time_s;
-  // Small overshoots are not another core: 1.05 counts as 1 (manager.md 11.4).
-  if (m.cores > 0) m.cores = std::min(m.cores, std::ceil(m.cores - 0.1));
   m.bytes_read = whole(*summary, "bytes_read");
   m.bytes_written = whole(*summary, "bytes_written");
   m.total_files = whole(*summary, "total_files");
@@ -62,6 +81,8 @@ void read_monitor_summary(const std::string& path, Fetched& fetched) {
     m.limits_exceeded.disk = whole(*broken, "disk");
     m.limits_exceeded.gpus = whole(*broken, "gpus");
     m.wall_limit_exceeded_s = amount(*broken, "wall_time").value_or(-1);
+    m.processes_limit_exceeded = whole(*broken, "max_concurrent_processes");
+    fetched.limit = limits_text(*broken, *summary);
   }
   if (const auto status = summary->number_of("exit_status")) fetched.exit_status = static_cast<int>(*status);
   fetched.measured = std::move(m);

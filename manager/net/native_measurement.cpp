@@ -29,6 +29,9 @@ void take_limit(const measure::Exceeded& exceeded, Measurement& m) {
     case measure::LimitKind::wall_time:
       m.wall_limit_exceeded_s = exceeded.allowed;
       break;
+    case measure::LimitKind::processes:
+      m.processes_limit_exceeded = whole;
+      break;
     default:
       break;
   }
@@ -54,7 +57,10 @@ Measurement to_core(const measure::Measurement& measured) {
   m.context_switches = or_unknown(measured.context_switches);
   m.exit_type = "normal";
   for (const auto& exceeded : measured.exceeded) {
-    if (exceeded.enforced) take_limit(exceeded, m);
+    if (exceeded.enforced)
+      take_limit(exceeded, m);
+    else
+      m.warning += (m.warning.empty() ? "" : "; ") + to_text(exceeded);
   }
   if (!measured.time_line.empty()) m.time_line = measure::time_line_json(measured.time_line);
   return m;

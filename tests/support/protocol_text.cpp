@@ -203,6 +203,14 @@ std::string to_text(const TaskDescription& task) {
   if (task.disk) text.add("disk", *task.disk);
   if (task.end_time_s > 0) text.add("end_time", task.end_time_s);
   if (task.wall_time > 0) text.add("wall_time", task.wall_time);
+  const auto limit = [&text](const char* name, const std::optional<double>& amount) {
+    if (amount) text.add(name, *amount);
+  };
+  limit("memory_limit", task.limits.memory);
+  limit("disk_limit", task.limits.disk);
+  limit(task.limits.stop_for_cores ? "cores_limit" : "cores_told", task.limits.cores);
+  limit("wall_limit", task.limits.wall_time);
+  limit("processes_limit", task.limits.processes);
   for (const auto& variable : task.env) text.add("env", variable);
   for (const auto& file : task.inputs) {
     if (file.empty_directory) {

@@ -24,7 +24,8 @@ std::int64_t in_mb(std::int64_t bytes) { return bytes <= 0 ? 0 : (bytes + ((1 <<
 
 }  // namespace
 
-FileWatch::FileWatch(const std::string& root) : root_(root), fd_(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK)) {
+FileWatch::FileWatch(const std::string& root, std::string own)
+    : root_(root), own_(std::move(own)), fd_(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK)) {
   if (fd_) add_folder("", 0);
 }
 
@@ -50,6 +51,7 @@ void FileWatch::add_folder(const std::string& relative, int depth) {
 }
 
 void FileWatch::note(const std::string& path, std::uint32_t mask) {
+  if (!own_.empty() && path.starts_with(own_)) return;
   auto found = files_.find(path);
   if (found == files_.end()) {
     if (files_.size() >= max_files) return;

@@ -15,7 +15,8 @@ namespace taskmill::monitor {
 
 class FileWatch {
  public:
-  explicit FileWatch(const std::string& root);
+  /// Files that begin with `own` (our summary, series, …) are not the command's.
+  FileWatch(const std::string& root, std::string own);
   /// Takes what the kernel has noted since the last call.
   void drain();
   [[nodiscard]] int descriptor() const { return fd_.get(); }
@@ -35,7 +36,7 @@ class FileWatch {
   void note(const std::string& path, std::uint32_t mask);
   [[nodiscard]] std::string list(bool written) const;
 
-  std::string root_;
+  std::string root_, own_;
   os::UniqueFd fd_;
   std::map<int, std::string> folders_;
   std::map<std::string, File> files_;

@@ -171,7 +171,7 @@ std::optional<int> Monitor::State::prepare() {
     const auto header = Recorder::series_header(options.disk);
     [[maybe_unused]] const auto n = ::write(series.get(), header.data(), header.size());
   }
-  if (options.files) files = std::make_unique<FileWatch>(start_folder);
+  if (options.files) files = std::make_unique<FileWatch>(start_folder, output + ".");
   return std::nullopt;
 }
 

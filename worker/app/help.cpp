@@ -14,6 +14,26 @@ std::string version_text(const std::string& program) {
          "\tConfiguration: Work Queue protocols 9 and 11, TLS, static\n";
 }
 
+namespace {
+
+constexpr const char* how_tasks_run = R"(How tasks run:
+ -s,--workdir=DIR            Where the workspace goes (default: $CCTOOLS_TEMP, $_CONDOR_SCRATCH_DIR, $TMPDIR, /tmp).
+    --task-wrapper=CMD       Run every task through CMD; {} is the command, [] the command as one quoted word.
+    --enforce=WHEN           Stop tasks above their memory or disk: native (default: when our manager asks for it),
+                             always, never.
+    --enforce-cores          Stop tasks that use more cores than they were given, too (otherwise it is only told).
+    --process-limit=N        Stop a task with more processes at one time (default 2000; 0: no limit).
+    --cgroup=WHERE           Run each task in a control group (v2): auto (default: below our own, if it is delegated to
+                             us), off, or the folder of one.
+    --use-shell              Start even the simplest command through /bin/sh.
+    --coprocess=PROGRAM      Answers function tasks; --coprocesses-total=N copies of it run (default: one for each core),
+                             each announced with --coprocess-cores=N, -memory, -disk, -gpus (default: the worker's).
+    --disable-symlinks       Never put inputs into sandboxes as symbolic links.
+
+)";
+
+}  // namespace
+
 std::string usage_text(const std::string& program) {
   return "Use: " + program + R"( [options] HOST PORT
      )" + program +
@@ -58,17 +78,8 @@ What to offer:
  -A,--arch=NAME  -O,--os=NAME  Announce these instead of uname's.
     --from-factory=NAME      Announce the factory that started this worker.
 
-How tasks run:
- -s,--workdir=DIR            Where the workspace goes (default: $CCTOOLS_TEMP, $_CONDOR_SCRATCH_DIR, $TMPDIR, /tmp).
-    --task-wrapper=CMD       Run every task through CMD; {} is the command, [] the command as one quoted word.
-    --enforce=WHEN           Stop tasks above their memory or disk: native (when our manager asks for it), always, never.
-    --process-limit=N        Stop a task with more processes at one time (default 2000; 0: no limit).
-    --use-shell              Start even the simplest command through /bin/sh.
-    --coprocess=PROGRAM      Answers function tasks; --coprocesses-total=N copies of it run (default: one for each core),
-                             each announced with --coprocess-cores=N, -memory, -disk, -gpus (default: the worker's).
-    --disable-symlinks       Never put inputs into sandboxes as symbolic links.
-
-Seeing what happens:
+)" + how_tasks_run +
+         R"(Seeing what happens:
  -d,--debug=FLAG             Show details: wq (protocol and tasks), tcp, all, ...; repeatable.
  -o,--debug-file=FILE        Write them there (default :stderr; also :stdout).
     --debug-rotate-max=BYTES Start a new file at this size and keep one FILE.old (default 0: never).

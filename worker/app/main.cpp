@@ -34,6 +34,9 @@ void fill_standard_descriptors() {
   }
 }
 
+/// Kept free below the workspace: a twentieth of what is offered, at most this.
+constexpr std::int64_t most_disk_reserve_mb = 1024;
+
 std::string hex_id() {
   static constexpr std::string_view digits = "0123456789abcdef";
   std::string id;
@@ -63,6 +66,7 @@ MachineConfig machine_config(const Options& options, const measure::HostResource
   config.offered.disk = options.disk > 0 ? std::min(options.disk, host.disk_mb) : host.disk_mb;
   config.offered.gpus = options.gpus >= 0 ? options.gpus : static_cast<std::int64_t>(host.gpus.size());
   config.disk_promise = std::max<std::int64_t>(options.disk, 0);
+  config.disk_reserve = std::clamp<std::int64_t>(config.offered.disk / 20, 1, most_disk_reserve_mb);
   config.workspace = space.path();
   auto& who = config.identity;
   who.host = os::host_name();
@@ -121,6 +125,7 @@ WorkerSettings settings_of(const Options& options, const measure::HostResources&
       std::max<std::int64_t>(options.coprocesses_total > 0 ? options.coprocesses_total : each_core, 1));
   settings.direct_start = !options.use_shell && shell_is_dash();
   settings.environment = inherited_environment();
+  for (const auto& gpu : host.gpus) settings.gpus.push_back(gpu.id);
   return settings;
 }
 
@@ -178,7 +183,8 @@ int run(const Options& options, const std::string& program) {
   const auto host = measure::detect_host_resources(probe);
   auto settings = settings_of(options, host, *space);
   log.say(using_line(settings.machine.offered));
-  log.detail("cores: " + host.cores_from + "; memory: " + host.memory_from);
+  log.detail("cores: " + host.cores_from + "; memory: " + host.memory_from + "; disk: " + host.disk_from +
+             "; GPUs: " + host.gpus_from);
 
   const int status = work(log, *space, std::move(settings), options.strict_exit);
   // A pool thread may have been writing while the workspace was removed; now they are all gone.

@@ -57,6 +57,8 @@ enum Long : int {
   long_shell,
   long_exit_codes,
   long_enforce,
+  long_enforce_cores,
+  long_cgroup,
   long_processes
 };
 
@@ -117,7 +119,7 @@ const std::array<option, 50> long_options = {{
 }};
 
 // Options that came later, and legacy ones with another shape; a second table keeps the first readable.
-const std::array<option, 10> more_options = {{
+const std::array<option, 12> more_options = {{
     {"advertise", no_argument, nullptr, 'a'},
     {"measure-capacity", no_argument, nullptr, 'c'},
     {"disk-threshold", required_argument, nullptr, 'z'},
@@ -126,6 +128,8 @@ const std::array<option, 10> more_options = {{
     {"use-shell", no_argument, nullptr, long_shell},
     {"exit-codes", required_argument, nullptr, long_exit_codes},
     {"enforce", required_argument, nullptr, long_enforce},
+    {"enforce-cores", no_argument, nullptr, long_enforce_cores},
+    {"cgroup", required_argument, nullptr, long_cgroup},
     {"process-limit", required_argument, nullptr, long_processes},
     {nullptr, 0, nullptr, 0},
 }};
@@ -287,6 +291,11 @@ class Parser {
         return true;
       case long_exit_codes:
         return take_exit_codes(value);
+      case long_enforce_cores:
+        options_.limits.stop_for_cores = true;
+        return true;
+      case long_cgroup:
+        return take_cgroup(value);
       case long_enforce:
         return take_enforce(value);
       case long_processes:
@@ -367,6 +376,13 @@ class Parser {
   bool check_mode() {
     if (catalog::parse_connection_mode(options_.connection_mode) != catalog::ConnectionMode::unset) return true;
     return fail("--connection-mode " + options_.connection_mode + " is not one of by_ip, by_hostname, by_apparent_ip");
+  }
+
+  bool take_cgroup(const std::string& value) {
+    if (value != "auto" && value != "off" && !value.starts_with('/'))
+      return fail("--cgroup must be auto, off, or the folder of a control group such as /sys/fs/cgroup/NAME");
+    options_.limits.cgroup = value;
+    return true;
   }
 
   bool take_enforce(const std::string& value) {

@@ -1,7 +1,8 @@
 // What is in the cache, by name: plain objects, recipes not yet carried out (URL, command), and failures.
 //
-// The manager alone decides what is here; entries live until it unlinks them or the session ends. Sizes are counted as
-// they come, so that nobody has to walk the cache. Holds no files: those are in host/cache_dir.
+// The manager decides what is here; entries live until it unlinks them, the session ends, or the disk is nearly full
+// and they have not been used for longest (machine_eviction.cpp). Sizes are counted as they come, so that nobody has to
+// walk the cache. Holds no files: those are in host/cache_dir.
 #pragma once
 
 #include <cstdint>
@@ -33,7 +34,10 @@ struct CacheEntry {
   std::uint64_t size = 0;     ///< bytes of all regular files
   std::uint64_t entries = 1;  ///< files and directories
   std::uint64_t fetch_id = 0;
+  std::uint64_t used = 0;        ///< larger: used later; 0: no task has named it yet
   std::vector<TaskKey> waiting;  ///< tasks that need it, while fetching
+  /// Deleting it takes the file system some milliseconds.
+  [[nodiscard]] bool is_heavy() const { return directory || size > (std::uint64_t{16} << 20U); }
 };
 
 class CacheIndex {
@@ -48,6 +52,9 @@ class CacheIndex {
   CacheEntry* add_recipe(std::string_view name, CacheSource source, std::string_view text, unsigned mode);
   void note_fetched(CacheEntry& entry, bool directory, std::uint64_t size, std::uint64_t entries);
   bool erase(std::string_view name);
+  /// A task names it.
+  void touch(CacheEntry& entry) { entry.used = ++uses_; }
+  [[nodiscard]] const auto& entries() const { return entries_; }
   void clear();
 
   [[nodiscard]] std::uint64_t bytes() const { return bytes_; }
@@ -60,7 +67,7 @@ class CacheIndex {
   };
   CacheEntry& fresh(std::string_view name);
   std::unordered_map<std::string, CacheEntry, Hash, std::equal_to<>> entries_;
-  std::uint64_t bytes_ = 0;
+  std::uint64_t bytes_ = 0, uses_ = 0;
 };
 
 }  // namespace taskmill::worker

@@ -32,20 +32,27 @@ std::string joined(const List& list, Number number) {
   std::string text;
   for (const auto& item : list) {
     if (!text.empty()) text += ',';
-    text += std::to_string(number(item));
+    text += number(item);
   }
   return text;
 }
 
+}  // namespace
+
+std::string Environment::gpu_name(int number) const {
+  const auto at = static_cast<std::size_t>(number);
+  return at < gpus_.size() ? gpus_[at] : std::to_string(number);
+}
+
 // What the task's resources say to programs (worker.md 8.4).
-void append_allocation(const Ledger::Claim& claim, std::vector<std::string>& out) {
+void Environment::append_allocation(const Ledger::Claim& claim, std::vector<std::string>& out) const {
   const auto add = [&out](const char* name, const std::string& value) {
     out.push_back(std::string(name) + "=" + value);
   };
   if (claim.amount.cores_milli > 0) {
     const std::string threads = std::to_string((claim.amount.cores_milli + 999) / 1000);
     add("CORES", cores_text(claim.amount.cores_milli));
-    add("CORES_LIST", joined(claim.cores, [](const Ledger::CoreShare& share) { return share.number; }));
+    add("CORES_LIST", joined(claim.cores, [](const Ledger::CoreShare& share) { return std::to_string(share.number); }));
     for (const char* name :
          {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"}) {
       add(name, threads);
@@ -54,18 +61,17 @@ void append_allocation(const Ledger::Claim& claim, std::vector<std::string>& out
   if (claim.amount.memory > 0) add("MEMORY", std::to_string(claim.amount.memory));
   if (claim.amount.disk > 0) add("DISK", std::to_string(claim.amount.disk));
   if (claim.amount.gpus > 0) {
-    const auto list = joined(claim.gpus, [](int number) { return number; });
     add("GPUS", std::to_string(claim.amount.gpus));
-    add("GPUS_LIST", list);
-    add("CUDA_VISIBLE_DEVICES", list);
+    add("GPUS_LIST", joined(claim.gpus, [](int number) { return std::to_string(number); }));
+    add("CUDA_VISIBLE_DEVICES", joined(claim.gpus, [this](int number) { return gpu_name(number); }));
+    // Numbers mean what nvidia-smi means by them, not "fastest first".
+    if (!index_.contains("CUDA_DEVICE_ORDER")) add("CUDA_DEVICE_ORDER", "PCI_BUS_ID");
   }
 }
 
-}  // namespace
-
 Environment::Environment(const std::vector<std::string>& inherited, const std::string& workspace,
-                         const std::string& shared_temp, bool shell_names)
-    : shell_names_(shell_names) {
+                         const std::string& shared_temp, bool shell_names, std::vector<std::string> gpus)
+    : shell_names_(shell_names), gpus_(std::move(gpus)) {
   for (const auto& entry : inherited) {
     const auto name = name_of(entry);
     if (name.size() == entry.size() || (shell_names_ && !is_shell_name(name))) continue;

@@ -18,9 +18,10 @@ namespace taskmill::worker {
 class Environment {
  public:
   /// `inherited` as in environ. `shell_names`: only variables that a shell can have ("a-b" is none) and would hand on,
-  /// so that a command sees the same with and without one.
+  /// so that a command sees the same with and without one. `gpus`: how tasks name the GPUs 0, 1, … of the ledger in
+  /// CUDA_VISIBLE_DEVICES; those beyond the list are named by their number.
   Environment(const std::vector<std::string>& inherited, const std::string& workspace, const std::string& shared_temp,
-              bool shell_names);
+              bool shell_names, std::vector<std::string> gpus = {});
 
   struct Block {
     std::vector<std::string> own;       ///< strings that are not in the base
@@ -39,9 +40,12 @@ class Environment {
 
  private:
   void set(std::string entry);
+  void append_allocation(const Ledger::Claim& claim, std::vector<std::string>& out) const;
+  [[nodiscard]] std::string gpu_name(int number) const;
+
   bool shell_names_;
   bool shell_differs_ = false;
-  std::vector<std::string> base_;
+  std::vector<std::string> gpus_, base_;
   std::unordered_map<std::string, std::size_t> index_;  ///< name to position in base_
 };
 

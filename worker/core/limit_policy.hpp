@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 namespace taskmill::worker {
 
@@ -12,7 +13,9 @@ struct LimitPolicy {
     never,
   };
   Enforce enforce = Enforce::native;  ///< memory and disk of a task
+  bool stop_for_cores = false;        ///< cores too, instead of telling only
   std::int64_t max_processes = 2000;  ///< of one task, always; not positive: no limit
+  std::string cgroup = "auto";        ///< where tasks get control groups: auto, off, or the folder of one
 };
 
 }  // namespace taskmill::worker

@@ -95,6 +95,7 @@ void Machine::on_session_ended(SessionEnd end, Time now, Effects& effects) {
   fetches_.clear();
   fetch_queue_.clear();
   cache_.clear();
+  evicted_.clear();
   finished_.clear();
   watch_dirty_ = false;
   running_changed_ = false;
@@ -215,15 +216,23 @@ void Machine::on_disk_measured(std::int64_t free_mb, Time now, Effects& effects)
     leave(SessionEnd::stopped, reason, effects);
     return;
   }
+  if (const auto lacking = config_.disk_reserve - free_mb; lacking > 0) {
+    make_room(static_cast<std::uint64_t>(lacking) * megabyte, effects);
+  }
+  check_cache_size(effects);
+  if (effects.leave) return;
   const auto before = ledger_.offered().disk;
   const auto change = std::abs(offered.disk - before);
   if (change > 1024 || change * 20 > before) update_offer(offered, effects);
   (void)now;
 }
 
-// The cache may not become larger than the disk that was promised for everything.
+// The cache may not become larger than the disk that was promised for everything. What nobody uses goes first.
 void Machine::check_cache_size(Effects& effects) {
   if (config_.disk_promise <= 0 || effects.leave) return;
+  if (const auto excess = used_disk() - config_.disk_promise; excess > 0) {
+    make_room(static_cast<std::uint64_t>(excess) * megabyte, effects);
+  }
   const auto used = used_disk();
   if (used <= config_.disk_promise) return;
   protocol::info(effects.lines, "disk_exhausted", used);

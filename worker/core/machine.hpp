@@ -34,6 +34,7 @@ struct MachineConfig {
   Identity identity;
   Resources offered;              ///< at start, all set
   std::int64_t disk_promise = 0;  ///< MB of --disk; 0: none given
+  std::int64_t disk_reserve = 0;  ///< MB that are kept free by taking unused files out of the cache
   Duration idle_timeout = std::chrono::seconds(900);
   Duration fetch_limit = std::chrono::hours(1);
   Duration watch_interval = std::chrono::seconds(1);
@@ -142,6 +143,12 @@ class Machine {
   void act_on_fetch_limits(Time now, Effects& effects);
   void fetch_done(CacheEntry& entry, bool ok, const std::string& text, Time now, Effects& effects);
 
+  // machine_eviction.cpp
+  /// Takes files out of the cache that no task here needs, least recently used first, until `bytes` are freed. Returns
+  /// how many were.
+  std::uint64_t make_room(std::uint64_t bytes, Effects& effects);
+  [[nodiscard]] bool needs_evicted(const TaskSlot& slot) const;
+
   // machine.cpp
   void check_idle(Now now, Effects& effects);
   void notify(Time now, Effects& effects);
@@ -155,6 +162,7 @@ class Machine {
   Lifecycle life_;
   Ledger ledger_;
   CacheIndex cache_;
+  std::set<std::string, std::less<>> evicted_;  ///< the manager may not know it yet
 
   Slots slots_;
   std::unordered_map<std::int64_t, TaskKey> by_id_;

@@ -7,12 +7,6 @@
 #include "worker/core/machine.hpp"
 
 namespace taskmill::worker {
-namespace {
-
-/// Deleting a large file takes the file system some milliseconds.
-constexpr std::uint64_t heavy_object = 16U << 20;
-
-}  // namespace
 
 void Machine::on_stored(std::string_view name, bool directory, unsigned mode, std::uint64_t size, std::uint64_t entries,
                         Time now) {
@@ -41,6 +35,7 @@ void Machine::on_recipe(CacheSource source, std::string_view name, std::string_v
 }
 
 void Machine::on_unlink(std::string_view name, Time now, Effects& effects) {
+  if (const auto at = evicted_.find(name); at != evicted_.end()) evicted_.erase(at);
   CacheEntry* entry = cache_.find(name);
   if (entry == nullptr) return;
   if (entry->state == CacheState::fetching) {
@@ -48,7 +43,7 @@ void Machine::on_unlink(std::string_view name, Time now, Effects& effects) {
     std::erase(fetch_queue_, std::string(name));
     fetch_done(*entry, false, "removed while it was being fetched", now, effects);
   }
-  effects.remove.push_back({std::string(name), entry->directory || entry->size > heavy_object});
+  effects.remove.push_back({std::string(name), entry->is_heavy()});
   cache_.erase(name);
 }
 

@@ -76,7 +76,9 @@ void Machine::on_task(protocol::TaskDescription task, Now now, Effects& effects)
   task_slot.key = key;
   task_slot.description = std::move(task);
   by_id_[task_slot.description.task_id] = key;
-  if (admit(task_slot)) await_inputs(task_slot, now.time, effects);
+  if (!admit(task_slot)) return;
+  if (needs_evicted(task_slot)) return refuse(task_slot);  // sent before the manager knew
+  await_inputs(task_slot, now.time, effects);
 }
 
 // False when the task got its result at once.
@@ -102,6 +104,7 @@ void Machine::await_inputs(TaskSlot& task, Time now, Effects& effects) {
   for (const auto& input : task.description.inputs) {
     if (input.empty_directory) continue;
     CacheEntry* entry = cache_.find(input.cache_name);
+    if (entry != nullptr) cache_.touch(*entry);
     if (entry == nullptr || entry->state == CacheState::present || entry->state == CacheState::failed) continue;
     if (entry->state == CacheState::recipe) start_fetch(input.cache_name, *entry, now, effects);
     if (std::find(entry->waiting.begin(), entry->waiting.end(), task.key) == entry->waiting.end()) {
@@ -215,7 +218,10 @@ void Machine::on_start_failed(TaskKey key, int status, int exit_code, const std:
 void Machine::set_limit(TaskSlot& task, Now now) {
   const auto& description = task.description;
   std::optional<Time> limit;
-  if (description.wall_time > 0) {
+  if (description.limits.wall_time) {
+    limit = task.started + seconds(*description.limits.wall_time);
+    task.limit_status = over_run_time;
+  } else if (description.wall_time > 0) {
     limit = task.started + seconds(std::max(description.wall_time, least_wall_s));
     task.limit_status = over_run_time;
   }

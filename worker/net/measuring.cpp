@@ -5,6 +5,7 @@
 
 #include "protocol/pb/frames.hpp"
 #include "protocol/pb/measurement.hpp"
+#include "protocol/result_code.hpp"
 
 namespace taskmill::worker {
 namespace {
@@ -13,9 +14,16 @@ const protocol::CapabilitySet ours = {protocol::Capability::measure, protocol::C
 
 measure::WatchdogOptions watchdog_options() { return {}; }
 
+constexpr std::int64_t most = 1'000'000'000'000;
+
 template <class T>
 std::optional<T> positive(T value) {
   return value > 0 ? std::optional<T>(value) : std::nullopt;
+}
+
+std::optional<std::int64_t> whole(const std::optional<double>& value) {
+  if (!value) return std::nullopt;
+  return static_cast<std::int64_t>(std::clamp(*value, 0.0, static_cast<double>(most)));
 }
 
 }  // namespace
@@ -25,7 +33,9 @@ Measuring::Measuring(Context& context, LimitPolicy policy)
       policy_(policy),
       handshake_(ours),
       watchdog_(context.processes.watch(), watchdog_options()),
-      timer_(context.io) {}
+      timer_(context.io) {
+  context_.log.detail(groups_.open(policy_.cgroup));
+}
 
 Measuring::~Measuring() = default;
 
@@ -36,16 +46,25 @@ void Measuring::on_session_started() { handshake_ = protocol::CapabilityHandshak
 bool Measuring::on_token(std::string_view token) { return handshake_.on_manager_token(token); }
 
 measure::Limits Measuring::limits_of(const TaskSlot& task) const {
+  using Enforce = LimitPolicy::Enforce;
+  const auto& told = task.description.limits;
   measure::Limits limits;
   limits.processes = positive(policy_.max_processes);
-  const bool native = handshake_.can(protocol::Capability::enforce);
-  const bool enforce =
-      policy_.enforce == LimitPolicy::Enforce::always || (policy_.enforce == LimitPolicy::Enforce::native && native);
-  if (!task.claim || !enforce) return limits;
-  const auto& amount = task.claim->amount;
-  limits.memory = positive(amount.memory);
-  limits.disk = positive(amount.disk);
-  if (amount.cores_milli > 0) limits.cores = static_cast<double>(amount.cores_milli) / 1000;  // only told
+  if (told.processes) limits.processes = std::min(*whole(told.processes), limits.processes.value_or(most));
+  if (policy_.enforce == Enforce::never || !task.claim) return limits;
+  if (handshake_.can(protocol::Capability::enforce)) {
+    limits.memory = whole(told.memory);
+    limits.disk = whole(told.disk);
+    limits.cores = told.cores;
+    limits.cores_enforced = told.stop_for_cores;
+  }
+  if (policy_.enforce == Enforce::always) {
+    const auto& amount = task.claim->amount;
+    if (!limits.memory) limits.memory = positive(amount.memory);
+    if (!limits.disk) limits.disk = positive(amount.disk);
+    if (!limits.cores && amount.cores_milli > 0) limits.cores = static_cast<double>(amount.cores_milli) / 1000;
+  }
+  limits.cores_enforced = limits.cores_enforced || policy_.stop_for_cores;
   return limits;
 }
 
@@ -55,6 +74,7 @@ void Measuring::started(std::uint64_t task, pid_t pid, Time now) {
   measure::WatchedTask what;
   what.limits = limits_of(*slot);
   what.sandbox = context_.space.path() + "/t." + std::to_string(slot->description.task_id);
+  what.cgroup = groups_.enter(task, pid, what.limits);
   watchdog_.started(task, pid, what, now);
   arm();
 }
@@ -62,6 +82,10 @@ void Measuring::started(std::uint64_t task, pid_t pid, Time now) {
 bool Measuring::is_told() const { return handshake_.can(protocol::Capability::measure) || context_.log.detailed(); }
 
 void Measuring::ended(std::uint64_t task, Time now) {
+  if (const TaskSlot* slot = context_.machine.slot(task); slot != nullptr && groups_.ran_out_of_memory(task)) {
+    out_of_memory_[task] = static_cast<double>(limits_of(*slot).memory.value_or(0));
+    context_.machine.on_limit_passed(task, context_.effects);
+  }
   // A quarter of what the worker spends on a short task: not for numbers that nobody hears.
   if (!is_told()) return;
   // Bounded: of a large sandbox the rounds made while the task ran tell.
@@ -70,8 +94,11 @@ void Measuring::ended(std::uint64_t task, Time now) {
 }
 
 std::string Measuring::finish(std::uint64_t task, const rusage& usage, Time now) {
-  const auto measured = watchdog_.finish(task, usage, now);
+  auto measured = watchdog_.finish(task, usage, now);
+  groups_.leave(task);
   const TaskSlot* slot = context_.machine.slot(task);
+  if (measured && slot != nullptr) add_limits_met(task, *slot, *measured);
+  out_of_memory_.erase(task);
   if (!measured || slot == nullptr) return {};
   if (context_.log.detailed()) {
     context_.log.detail("task " + std::to_string(slot->description.task_id) + " used " +
@@ -80,6 +107,21 @@ std::string Measuring::finish(std::uint64_t task, const rusage& usage, Time now)
   // Of a dying one nobody wants to know.
   if (slot->state == TaskState::running && handshake_.can(protocol::Capability::measure)) tell(*slot, *measured);
   return {};
+}
+
+void Measuring::add_limits_met(std::uint64_t task, const TaskSlot& slot, measure::Measurement& measured) const {
+  using measure::LimitKind;
+  if (const auto at = out_of_memory_.find(task); at != out_of_memory_.end()) {
+    const auto used = static_cast<double>(measured.memory.value_or(0)) / 1048576;
+    const auto known = std::any_of(measured.exceeded.begin(), measured.exceeded.end(),
+                                   [](const auto& e) { return e.kind == LimitKind::memory; });
+    if (!known) measured.exceeded.push_back({LimitKind::memory, at->second, std::max(used, at->second), true});
+  }
+  if (slot.result.status == static_cast<int>(protocol::ResultCode::task_max_run_time)) {
+    const auto& description = slot.description;
+    measured.exceeded.push_back({LimitKind::wall_time, description.limits.wall_time.value_or(description.wall_time),
+                                 static_cast<double>(measured.wall.count()) / 1e6, true});
+  }
 }
 
 void Measuring::tell(const TaskSlot& task, const measure::Measurement& measured) {

@@ -15,6 +15,7 @@
 #include "common/measure/watchdog.hpp"
 #include "protocol/capabilities.hpp"
 #include "worker/core/limit_policy.hpp"
+#include "worker/host/task_groups.hpp"
 #include "worker/host/task_probe.hpp"
 #include "worker/net/context.hpp"
 
@@ -41,11 +42,15 @@ class Measuring : public TaskProbe {
   void arm();
   void on_timer();
   void act_on(const measure::Watchdog::Passed& passed);
+  /// Limits that others than the watchdog met: the kernel's on memory, the machine's on wall time.
+  void add_limits_met(std::uint64_t task, const TaskSlot& slot, measure::Measurement& measured) const;
   void tell(const TaskSlot& task, const measure::Measurement& measured);
 
   Context& context_;
   LimitPolicy policy_;
   protocol::CapabilityHandshake handshake_;
+  TaskGroups groups_;
+  std::unordered_map<std::uint64_t, double> out_of_memory_;  ///< stopped by the kernel: MB that were allowed
   measure::Watchdog watchdog_;
   boost::asio::steady_timer timer_;
   std::optional<Time> armed_;

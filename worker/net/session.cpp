@@ -22,6 +22,7 @@
 namespace taskmill::worker {
 namespace {
 
+constexpr std::uint64_t worth_looking_at_the_disk = 4U << 20;
 constexpr Duration ready_limit = std::chrono::seconds(60);
 /// A manager of another version closes at once; one that closes later had another reason.
 constexpr Duration version_patience = std::chrono::seconds(10);
@@ -225,6 +226,7 @@ void Worker::store(std::optional<StoredObject> object) {
   tasks_.forget_cached(object->name);
   if (object->problem.empty()) {
     machine_.on_stored(object->name, object->directory, object->mode, object->size, object->entries, now);
+    if (object->size >= worth_looking_at_the_disk) measure_disk();
   } else {
     log_.error(object->problem);
     machine_.on_store_failed(object->name, object->problem + "\n", now, effects_);

@@ -20,7 +20,7 @@
 namespace taskmill::worker {
 namespace {
 
-constexpr Duration disk_interval = std::chrono::seconds(30);
+constexpr Duration disk_interval = std::chrono::seconds(5);
 constexpr Duration volatile_interval = std::chrono::seconds(60);
 /// How long the end waits for last words to leave, and for killed processes: on a busy machine these are not dead at
 /// once, and what they have begun to write would be written after the worker is gone.
@@ -53,7 +53,7 @@ Worker::Worker(boost::asio::io_context& io, Log& log, Workspace& space, WorkerSe
       space_(space),
       settings_(std::move(settings)),
       machine_(settings_.machine, aio::steady_now()),
-      environment_(settings_.environment, space.path(), space.temp_path(), settings_.direct_start),
+      environment_(settings_.environment, space.path(), space.temp_path(), settings_.direct_start, settings_.gpus),
       disposal_(io, space.trash()),
       pool_(io, 2),
       context_{io,

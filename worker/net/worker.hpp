@@ -54,6 +54,7 @@ struct WorkerSettings {
   std::size_t coprocesses = 1;
   std::uint64_t seed = 1;
   std::vector<std::string> environment;
+  std::vector<std::string> gpus;  ///< what CUDA_VISIBLE_DEVICES calls them
 };
 
 class Worker : public LinkEvents {

@@ -61,7 +61,7 @@ class Accounting {
  public:
   struct Options {
     Duration cores_window{5'000'000};
-    Duration cores_limit_window{60'000'000};
+    Duration cores_limit_window{10'000'000};
     std::size_t time_line_points = 24;
   };
   explicit Accounting(const Options& options);

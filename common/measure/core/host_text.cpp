@@ -10,6 +10,8 @@ namespace taskmill::measure {
 
 namespace {
 
+constexpr std::int64_t most_gpus = 64;
+
 bool same_word(std::string_view a, std::string_view b) {
   return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(), [](unsigned char x, unsigned char y) {
            return std::tolower(x) == std::tolower(y);
@@ -130,9 +132,33 @@ BatchGrant read_batch_grant(const Environment& env, std::string_view machine_ad)
   return grant;
 }
 
+// "GPU 0: NVIDIA A100 (UUID: GPU-…)", as `nvidia-smi -L` prints it.
+std::optional<Gpu> parse_gpu_listing(std::string_view line) {
+  const auto colon = line.find(':');
+  const auto bracket = line.rfind("(UUID: ");
+  if (!line.starts_with("GPU ") || colon == std::string_view::npos || bracket == std::string_view::npos ||
+      bracket < colon)
+    return std::nullopt;
+  Gpu gpu;
+  gpu.id = trim(line.substr(4, colon - 4));
+  gpu.name = trim(line.substr(colon + 1, bracket - colon - 1));
+  gpu.uuid = trim(line.substr(bracket + 7));
+  if (!gpu.uuid.empty() && gpu.uuid.back() == ')') gpu.uuid.pop_back();
+  return parse_int(gpu.id) ? std::optional(gpu) : std::nullopt;
+}
+
 std::vector<Gpu> parse_nvidia_smi(std::string_view text) {
   std::vector<Gpu> gpus;
+  // A wrapper that knows only the count that old workers ask for.
+  if (const auto count = parse_int(trim(text)); count && *count > 0 && *count <= most_gpus) {
+    for (std::int64_t i = 0; i < *count; ++i) gpus.push_back({std::to_string(i), {}, {}, 0});
+    return gpus;
+  }
   for (const auto line : split(text, '\n')) {
+    if (auto listed = parse_gpu_listing(trim(line))) {
+      gpus.push_back(std::move(*listed));
+      continue;
+    }
     const auto parts = split(line, ',');
     if (parts.size() < 3 || !parse_int(trim(parts[0]))) continue;
     Gpu gpu;

@@ -22,17 +22,17 @@ struct Field {
   const char* key;
   std::optional<std::int64_t> Measurement::*value;
 };
-constexpr std::array fields = {Field{"memory", &Measurement::memory},
-                               Field{"largest_process", &Measurement::largest_process},
-                               Field{"swap", &Measurement::swap},
-                               Field{"virtual_memory", &Measurement::virtual_memory},
-                               Field{"disk", &Measurement::disk},
-                               Field{"files", &Measurement::files},
-                               Field{"bytes_read", &Measurement::bytes_read},
-                               Field{"bytes_written", &Measurement::bytes_written},
-                               Field{"storage_bytes_read", &Measurement::storage_bytes_read},
-                               Field{"storage_bytes_written", &Measurement::storage_bytes_written},
-                               Field{"context_switches", &Measurement::context_switches}};
+constexpr std::array described = {Field{"memory", &Measurement::memory},
+                                  Field{"largest_process", &Measurement::largest_process},
+                                  Field{"swap", &Measurement::swap},
+                                  Field{"virtual_memory", &Measurement::virtual_memory},
+                                  Field{"disk", &Measurement::disk},
+                                  Field{"files", &Measurement::files},
+                                  Field{"bytes_read", &Measurement::bytes_read},
+                                  Field{"bytes_written", &Measurement::bytes_written},
+                                  Field{"storage_bytes_read", &Measurement::storage_bytes_read},
+                                  Field{"storage_bytes_written", &Measurement::storage_bytes_written},
+                                  Field{"context_switches", &Measurement::context_switches}};
 struct Count {
   const char* key;
   std::int32_t Measurement::*value;
@@ -47,7 +47,7 @@ double rounded(double value, int decimals) {
   return std::round(value * scale) / scale;
 }
 
-double seconds(Duration d) { return static_cast<double>(d.count()) / us; }
+double in_seconds(Duration d) { return static_cast<double>(d.count()) / us; }
 
 Duration duration(const JsonValue& json, std::string_view key) {
   const double s = json.number_of(key).value_or(0);
@@ -116,12 +116,12 @@ std::string time_line_json(const std::vector<TimePoint>& line) {
 std::string to_json(const Measurement& m) {
   std::string out;
   JsonWriter json(out);
-  json.begin_object().key("wall_time").real(rounded(seconds(m.wall), 6));
-  json.key("cpu_user").real(rounded(seconds(m.cpu_user), 6));
-  json.key("cpu_system").real(rounded(seconds(m.cpu_system), 6));
+  json.begin_object().key("wall_time").real(rounded(in_seconds(m.wall), 6));
+  json.key("cpu_user").real(rounded(in_seconds(m.cpu_user), 6));
+  json.key("cpu_system").real(rounded(in_seconds(m.cpu_system), 6));
   json.key("cores_average").real(rounded(m.cores_average, 3));
   json.key("cores_peak").real(rounded(m.cores_peak, 3));
-  for (const auto& field : fields)
+  for (const auto& field : described)
     if (const auto& value = m.*field.value) json.field(field.key, *value);
   for (const auto& count : counts) json.field(count.key, m.*count.value);
   json.field("memory_source", to_string(m.memory_source));
@@ -141,7 +141,7 @@ std::optional<Measurement> parse_measurement(std::string_view text) {
   m.cpu_system = duration(*json, "cpu_system");
   m.cores_average = std::clamp(json->number_of("cores_average").value_or(0), 0.0, 1e6);
   m.cores_peak = std::clamp(json->number_of("cores_peak").value_or(0), 0.0, 1e6);
-  for (const auto& field : fields) m.*field.value = integer(json->number_of(field.key));
+  for (const auto& field : described) m.*field.value = integer(json->number_of(field.key));
   for (const auto& count : counts)
     m.*count.value = static_cast<std::int32_t>(std::clamp(json->number_of(count.key).value_or(0), 0.0, 2e9));
   if (const auto* source = json->find("memory_source"))
@@ -160,7 +160,7 @@ std::string to_text(const Measurement& m, double gpus) {
   char text[256];
   std::snprintf(text, sizeof text, "cores: %.1f, memory: %s, disk %s, gpus: %.1f, runtime %.1f s",
                 std::max(m.cores_average, m.cores_peak), mb(m.memory).c_str(), mb(m.disk).c_str(), gpus,
-                seconds(m.wall));
+                in_seconds(m.wall));
   return text;
 }
 

@@ -49,13 +49,14 @@ for full in (False, True):
         tasks = run(full, folder)
         for tag, values in sorted(tasks.items()):
             print(full, tag, *values)
-        assert sorted(tasks) == ["exhausted", "failed", "good", "killed"], tasks
+        assert sorted(tasks) == ["exhausted", "failed", "good", "killed", "late"], tasks
         result, status, exit_type, memory, cpu, disk, limit = tasks["good"]
         assert (result, status, exit_type) == ("0", "0", "normal") and 100 <= float(memory) <= 106, tasks["good"]
         result, status, exit_type, memory, cpu, disk, limit = tasks["failed"]
         assert (result, status, exit_type) == ("0", "7", "normal") and 0.28 <= float(cpu) <= 0.4, tasks["failed"]
         result, status, exit_type, memory, cpu, disk, limit = tasks["exhausted"]
         assert result == "16" and exit_type == "limits" and float(memory) > float(limit) >= 200, tasks["exhausted"]
+        assert tasks["late"][:3] == ["24", "143", "limits"], tasks["late"]
         assert tasks["killed"][1:3] == ["137", "signal"], tasks["killed"]
         summaries = list((folder / "monitor").glob("wq-*.summaries"))
         assert len(summaries) == 1, list((folder / "monitor").iterdir())

@@ -155,6 +155,10 @@ class Summaries(Case):
         self.assertGreater(int(row[5]), 0)
         self.assertIn(["out.txt", 1], json.loads(self.summary["output_files"]))
 
+    def test_our_own_files_are_not_the_commands(self):
+        self.run_it("-i", "1", "--with-inotify", "--with-time-series", "-c", "echo hello > out.txt; sleep 1.2", expect=0)
+        self.assertEqual([name for name, _ in json.loads(self.summary["output_files"])], ["out.txt"])
+
     def test_snapshots(self):
         events = {"log.txt": {"events": [{"label": "made", "on-create": True}, {"label": "hit", "on-pattern": "^x", "count": 1},
                                          {"label": "gone", "on-delete": True}]}}

@@ -2,7 +2,7 @@
  *
  *   monitored_manager FULL DIRECTORY PORT_FILE KNOWN_USE
  *
- * Submits four tasks and prints a line for each that came back, by tag:
+ * Submits five tasks and prints a line for each that came back, by tag:
  *   TAG RESULT RETURN_STATUS EXIT_TYPE MEMORY CPU_TIME DISK EXCEEDED_MEMORY
  */
 #include <stdio.h>
@@ -23,6 +23,7 @@ static void submit(const char* tag, const char* command, const char* category, c
   work_queue_task_specify_memory(task, 200);
   work_queue_task_specify_disk(task, 500);
   if (strcmp(tag, "exhausted") == 0) work_queue_task_specify_running_time(task, 120 * 1000000ULL);
+  if (strcmp(tag, "late") == 0) work_queue_task_specify_running_time(task, 2 * 1000000ULL);
   work_queue_submit(queue, task);
 }
 
@@ -41,6 +42,7 @@ int main(int argc, char** argv) {
   submit("good", "echo \"$HOME costs 5\\$\" && ./known_use memory 100 0.4", "plain", argv[4]);
   submit("failed", "./known_use spin 1 0.3; exit 7", "with \"quotes\" and [x]", argv[4]);
   submit("exhausted", "./known_use memory 400 300", "plain", argv[4]);
+  submit("late", "sleep 300", "plain", argv[4]);
   submit("killed", "kill -9 $$", "plain", argv[4]);
   while (!work_queue_empty(queue)) {
     struct work_queue_task* task = work_queue_wait(queue, 5);

@@ -17,7 +17,7 @@ Points repeat(std::initializer_list<std::pair<int, double>> runs) {
 const Points A = repeat({{7, 200}, {3, 900}});
 const Points B = repeat({{3, 900}, {7, 200}});
 const Points C = {100, 200, 300, 400, 500, 600, 700, 800, 900, 1000};
-const Points D = repeat({{4, 100}, {3, 1000}, {2, 4000}, {1, 100}});
+const Points mixed = repeat({{4, 100}, {3, 1000}, {2, 4000}, {1, 100}});
 
 BucketPredictor predictor(Kind kind, const Points& points) {
   BucketPredictor p(kind, 1000);
@@ -39,7 +39,7 @@ TEST(Bucketing, BucketsOfTheTable) {
   for (const Kind kind : {Kind::greedy, Kind::det_greedy, Kind::exhaustive, Kind::det_exhaustive}) {
     expect_buckets(kind, A, {{200, .509091}, {900, .490909}});
     expect_buckets(kind, B, {{200, .890909}, {900, .109091}});
-    expect_buckets(kind, D, {{100, .363636}, {1000, .327273}, {4000, .309091}});
+    expect_buckets(kind, mixed, {{100, .363636}, {1000, .327273}, {4000, .309091}});
   }
   for (const Kind kind : {Kind::greedy, Kind::det_greedy}) expect_buckets(kind, C, {{1000, 1}});
   for (const Kind kind : {Kind::exhaustive, Kind::det_exhaustive})
@@ -47,7 +47,7 @@ TEST(Bucketing, BucketsOfTheTable) {
   expect_buckets(Kind::quantized, A, {{900, 1}});
   expect_buckets(Kind::quantized, B, {{900, 1}});
   expect_buckets(Kind::quantized, C, {{1000, 1}});
-  expect_buckets(Kind::quantized, D, {{4000, 1}});
+  expect_buckets(Kind::quantized, mixed, {{4000, 1}});
 }
 
 TEST(Bucketing, SamplingPhaseDoubles) {
@@ -70,7 +70,7 @@ TEST(Bucketing, DeterministicPredictions) {
     EXPECT_EQ(a.predict(900, random), 1000);
     EXPECT_EQ(a.predict(1000, random), 2000);
     EXPECT_EQ(a.predict(5000, random), 8000);
-    BucketPredictor d = predictor(kind, D);
+    BucketPredictor d = predictor(kind, mixed);
     EXPECT_EQ(d.predict(-1, random), 100);
     EXPECT_EQ(d.predict(200, random), 1000);
     EXPECT_EQ(d.predict(1000, random), 4000);

@@ -17,6 +17,7 @@
 namespace taskmill::testing {
 namespace {
 
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
@@ -260,6 +261,8 @@ TEST(Monitoring, LegacyWorkersGetTheWrapperAndTheSummaryDecides) {
   ASSERT_EQ(d.pending_fetches.size(), 1U);  // of an exhausted task only the summary
   const Action& a = d.pending_fetches[0];
   EXPECT_EQ(a.index, summary_output);
+  // Asked for by the very name under which the worker was told to keep it.
+  EXPECT_THAT(d.wire, Contains(HasSubstr("get " + d.sent[0].description.outputs.back().cache_name)));
   Fetched f;
   f.task = task;
   f.attempt = a.attempt;
@@ -268,12 +271,14 @@ TEST(Monitoring, LegacyWorkersGetTheWrapperAndTheSummaryDecides) {
   f.measured->memory = 5000;
   f.measured->cores = 1.05;
   f.measured->limits_exceeded.memory = 1000;
+  f.limit = "memory: 5000 MB used, 1000 MB allowed";
   f.exit_status = 143;
   d.machine.on_fetched(a.conn, f, d.now);
   d.step();
   EXPECT_EQ(d.outcomes[task].result, protocol::ResultCode::resource_exhaustion);
   EXPECT_EQ(d.outcomes[task].return_status, 143);
   EXPECT_EQ(d.outcomes[task].measured.cores, 1);
+  EXPECT_EQ(d.outcomes[task].message, "memory: 5000 MB used, 1000 MB allowed");
 }
 
 TEST(RunningTime, GoesOutInTheUnitThatOldWorkersUnderstand) {
@@ -291,7 +296,7 @@ TEST(RunningTime, GoesOutInTheUnitThatOldWorkersUnderstand) {
 TEST(RunningTime, GoesOutInSecondsToNativeWorkers) {
   MachineDriver d;
   const ConnId native = d.connect();
-  d.machine.on_native(native, {.measures = true}, d.now);
+  d.machine.on_native(native, {.measures = true, .enforces = false}, d.now);
   TaskSpec spec = request(1);
   spec.max_running_time = std::chrono::milliseconds(6500);
   d.submit(spec);

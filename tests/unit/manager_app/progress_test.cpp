@@ -52,7 +52,7 @@ TEST(Progress, NeverPrintsMinusOne) {
   const auto text = finished_lines(TaskId(1), spec, done);
   EXPECT_EQ(text.find("-1"), std::string::npos) << text;
   EXPECT_NE(text.find("did not run (INPUT_MISS"), std::string::npos) << text;
-  EXPECT_EQ(measured_line({}, Duration(1'000'000)).find("-1"), std::string::npos);
+  EXPECT_EQ(measured_line({}, {}, Duration(1'000'000)).find("-1"), std::string::npos);
 }
 
 TEST(Progress, FitsAnyWidth) {

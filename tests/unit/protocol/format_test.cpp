@@ -45,6 +45,17 @@ TEST(Format, TimesOfATaskHaveSixDecimals) {
   EXPECT_EQ(out, "task 3\nend_time 1795411177.000000\nwall_time 7.000000\nend\n");
 }
 
+TEST(Format, LimitsOfATaskSayWhatTheyDo) {
+  TaskDescription description;
+  description.task_id = 3;
+  description.limits.memory = 100;
+  description.limits.cores = 1.5;
+  description.limits.wall_time = 2.5;
+  std::string out;
+  ASSERT_TRUE(task(out, description, 11));
+  EXPECT_EQ(out, "task 3\nlimit memory 100 stop\nlimit cores 1.500 tell\nlimit wall_time 2.500000 stop\nend\n");
+}
+
 TEST(Format, StagingLinesAreThoseOfTheRecordedConversation) {
   std::string out;
   EXPECT_TRUE(put_header(out, "file-0-22c9e09cf3795d024579387b59906c3b-sp%20ace.txt", 11, 0640));

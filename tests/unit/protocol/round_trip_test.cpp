@@ -62,6 +62,14 @@ TaskDescription random_task(Generator& g) {
   if (g.coin()) task.disk = static_cast<double>(g.number(0, 1 << 30));
   if (g.coin()) task.end_time_s = static_cast<double>(g.number(1, 4'000'000'000));
   if (g.coin()) task.wall_time = static_cast<double>(g.number(1, 1'000'000'000));
+  if (g.coin()) task.limits.memory = static_cast<double>(g.number(0, 1 << 30));
+  if (g.coin()) task.limits.disk = static_cast<double>(g.number(0, 1 << 30));
+  if (g.coin()) task.limits.wall_time = static_cast<double>(g.number(0, 1'000'000'000));
+  if (g.coin()) task.limits.processes = static_cast<double>(g.number(0, 1 << 20));
+  if (g.coin()) {
+    task.limits.cores = static_cast<double>(g.number(0, 64));
+    task.limits.stop_for_cores = g.coin();
+  }
   for (auto n = g.number(0, 4); n > 0; --n) task.env.push_back("V=" + g.bytes(30));
   for (auto n = g.number(0, 6); n > 0; --n) {
     if (g.coin()) {

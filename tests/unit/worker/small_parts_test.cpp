@@ -110,6 +110,23 @@ TEST(TaskEnvironment, LaterWinsAndOnlyTheWorkersOwnIsInherited) {
   for (const char* absent : {"DISPLAY", "GONE", "DISK", "GPUS", "junk"}) EXPECT_FALSE(names.contains(absent)) << absent;
 }
 
+TEST(TaskEnvironment, GpusAreNamedAsTheyWereGivenToTheWorker) {
+  const Environment environment({"CUDA_VISIBLE_DEVICES=3,GPU-aaaa"}, "/ws", "/ws/tmp", false, {"3", "GPU-aaaa"});
+  Ledger ledger;
+  ledger.offer({4, 100, 100, 2});
+  const auto first = ledger.take({1000, 10, 0, 1});
+  const auto second = ledger.take({1000, 10, 0, 1});
+  const std::vector<std::string> none;
+  Environment::Block block;
+  environment.build({none, second, "/ws/t.1", "/ws/t.1/.tmp"}, block);
+  EXPECT_EQ(value_in(block, "GPUS"), "1");
+  EXPECT_EQ(value_in(block, "GPUS_LIST"), "1");
+  EXPECT_EQ(value_in(block, "CUDA_VISIBLE_DEVICES"), "GPU-aaaa");
+  EXPECT_EQ(value_in(block, "CUDA_DEVICE_ORDER"), "PCI_BUS_ID");
+  environment.build({none, first, "/ws/t.2", "/ws/t.2/.tmp"}, block);
+  EXPECT_EQ(value_in(block, "CUDA_VISIBLE_DEVICES"), "3");
+}
+
 TEST(TaskEnvironment, APresetSandboxVariableIsKept) {
   const Environment environment({"WORK_QUEUE_SANDBOX=/outer"}, "/ws", "/ws/tmp", false);
   Environment::Block block;
