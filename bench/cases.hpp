@@ -52,6 +52,7 @@ void worker_cases(Context& context);       ///< a real worker under a driver of 
 void both_cases(Context& context);         ///< real manager, real worker
 void transfer_cases(Context& context);     ///< large and many files through the manager
 void curve_cases(Context& context, const std::string& directory);  ///< how it grows, as SVG files
-void simulation_cases(Context& context);                           ///< the core alone under a virtual clock
+void environment_cases(Context& context);  ///< a real environment, brought to workers in every way
+void simulation_cases(Context& context);   ///< the core alone under a virtual clock
 
 }  // namespace taskmill::bench

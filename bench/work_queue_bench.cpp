@@ -34,6 +34,8 @@ Measures our manager and worker, Debian's, and the limits of the machine in the 
   both          real manager and real worker
   transfer      large and many files to and from simulated workers
   simulation    10,000 workers and 1,000,000 tasks under a virtual clock
+  environment   a real environment of 388 MB (bench/make_environment.sh makes it, from PyPI) at its workers:
+                time to the first and to the 40th result; not part of all
   all           everything above, then one line per target (about eight minutes)
   compare       the same with one more build of the old programs: --against PREFIX, where
                 PREFIX/bin/work_queue_worker, PREFIX/lib/libwork_queue.a and PREFIX/include/cctools are
@@ -170,6 +172,10 @@ bool run_command(const Options& options, Context& context) {
                                       {"distance", distance_cases}, {"simulation", simulation_cases}};
   const bool all = command == "all" || command == "compare";
   bool known = all;
+  if (command == "environment") {
+    environment_cases(context);
+    return true;
+  }
   if (command == "limits") {
     print_limits(context);
     return true;

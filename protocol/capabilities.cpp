@@ -1,5 +1,6 @@
 #include "protocol/capabilities.hpp"
 
+#include <algorithm>
 #include <array>
 
 #include "common/base/text.hpp"
@@ -64,6 +65,18 @@ CapabilitySet CapabilitySet::both(CapabilitySet other) const {
   return set;
 }
 
+CapabilitySet CapabilitySet::with(CapabilitySet other) const {
+  CapabilitySet set;
+  set.bits_ = bits_ | other.bits_;
+  return set;
+}
+
+CapabilitySet CapabilitySet::without(CapabilitySet other) const {
+  CapabilitySet set;
+  set.bits_ = bits_ & ~other.bits_;
+  return set;
+}
+
 std::string_view capability_name(Capability capability) {
   for (const auto& entry : names) {
     if (entry.capability == capability) return entry.name;
@@ -80,6 +93,21 @@ std::optional<CapabilitySet> parse_capabilities(std::string_view list) {
     for (const auto& entry : names) {
       if (entry.name == word) set.add(entry.capability);
     }
+  }
+  return set;
+}
+
+std::optional<CapabilitySet> parse_capability_names(std::string_view list, std::string_view& unknown) {
+  CapabilitySet set;
+  while (!list.empty()) {
+    const auto word = cut_word(list);
+    const auto entry =
+        std::find_if(names.begin(), names.end(), [word](const Named& known) { return known.name == word; });
+    if (entry == names.end()) {
+      unknown = word;
+      return std::nullopt;
+    }
+    set.add(entry->capability);
   }
   return set;
 }

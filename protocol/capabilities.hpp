@@ -38,6 +38,8 @@ class CapabilitySet {
   [[nodiscard]] bool has(Capability capability) const { return (bits_ >> static_cast<unsigned>(capability) & 1U) != 0; }
   [[nodiscard]] bool empty() const { return bits_ == 0; }
   [[nodiscard]] CapabilitySet both(CapabilitySet other) const;
+  [[nodiscard]] CapabilitySet with(CapabilitySet other) const;
+  [[nodiscard]] CapabilitySet without(CapabilitySet other) const;
   bool operator==(const CapabilitySet&) const = default;
 
  private:
@@ -45,6 +47,8 @@ class CapabilitySet {
 };
 
 std::string_view capability_name(Capability capability);
+/// "batch,zstd" as a user writes it; the first word that is no capability in `unknown`.
+std::optional<CapabilitySet> parse_capability_names(std::string_view list, std::string_view& unknown);
 
 /// "1,batch,measure". Unknown names are skipped: they belong to newer peers. None for another major version, for a
 /// list without one, and for one that is too long: such a peer is treated as an old one.

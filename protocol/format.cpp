@@ -155,6 +155,10 @@ bool task_block(std::string& out, const TaskDescription& task, int version) {
     if (!counted(out, "env", variable, max_env)) return false;
     out += '\n';
   }
+  if (!task.environment.empty()) {
+    if (!counted(out, "env", std::string(environment_variable) + "=" + task.environment, max_env)) return false;
+    out += '\n';
+  }
   return task_files(out, task) && bare(out, "end");
 }
 

@@ -92,9 +92,15 @@ struct TaskDescription {
   double wall_time = 0;          ///< as on the wire; unit see 8.3, 0 = none
   TaskLimits limits;             ///< agreed with `enforce` only
   std::vector<std::string> env;  ///< "NAME=value", or "NAME" for unset
+  /// Digest (64 hex digits) of the environment it runs in, where `env` is agreed on; empty: none. In a block it travels
+  /// as a variable, see environment_variable.
+  std::string environment;
   std::vector<InputFile> inputs;
   std::vector<OutputFile> outputs;
 };
+/// Carries TaskDescription::environment in a task block, between peers that agreed on `env`; an ordinary variable
+/// otherwise.
+constexpr std::string_view environment_variable = "TASKMILL_ENVIRONMENT";
 struct RunTask {
   TaskDescription task;
 };

@@ -2,7 +2,6 @@
 
 #include <zstd.h>
 
-#include <algorithm>
 #include <cstring>
 
 #include "common/base/assert.hpp"
@@ -10,10 +9,6 @@
 namespace taskmill::archive {
 
 namespace {
-
-constexpr std::string_view transfer_magic = "TMsend1\n";
-constexpr std::uint32_t largest_head = std::uint32_t{256} << 20U;
-constexpr std::uint64_t largest_plain_head = std::uint64_t{2} << 30U;
 
 void put_u32(std::string& out, std::uint32_t value) {
   for (unsigned shift = 0; shift < 32; shift += 8) out += static_cast<char>(value >> shift & 0xffU);
@@ -25,12 +20,6 @@ std::uint32_t get_u32(std::string_view bytes) {
 }
 
 }  // namespace
-
-std::string encode_length(std::uint32_t length) {
-  std::string out;
-  put_u32(out, length);
-  return out;
-}
 
 std::string encode_record_header(const RecordHeader& header) {
   std::string out(reinterpret_cast<const char*>(header.digest.bytes.data()), header.digest.bytes.size());
@@ -47,57 +36,6 @@ std::optional<RecordHeader> decode_record_header(std::string_view bytes) {
   header.stored = get_u32(bytes.substr(36));
   if (header.plain == 0 || header.plain > largest_chunk || header.stored > largest_chunk + 1024) return std::nullopt;
   return header;
-}
-
-std::string encode_transfer_head(const IndexDelta& delta) {
-  ChunkCompressor compressor(3);
-  const std::string packed = compressor.compress(as_bytes(encode(delta)));
-  return std::string(transfer_magic) + encode_length(static_cast<std::uint32_t>(packed.size())) + packed;
-}
-
-Expected<std::string> FrameReader::exactly(std::size_t size) {
-  std::string bytes;
-  while (bytes.size() < size) {
-    if (rest_.empty()) {
-      auto piece = source_.next();
-      if (!piece) return piece.error();
-      if (piece->empty()) {
-        return make_error("truncated chunk stream: it ends after " + std::to_string(count_) + " bytes");
-      }
-      rest_ = *piece;
-    }
-    const std::size_t part = std::min(rest_.size(), size - bytes.size());
-    bytes.append(rest_.data(), part);
-    rest_ = rest_.subspan(part);
-    count_ += part;
-  }
-  return {boost::system::in_place_value, std::move(bytes)};
-}
-
-Expected<std::string> FrameReader::frame(std::uint32_t limit) {
-  auto length = exactly(4);
-  if (!length) return length.error();
-  const std::uint32_t size = get_u32(*length);
-  if (size > limit) return make_error("damaged chunk stream: a frame of " + std::to_string(size) + " bytes");
-  return exactly(size);
-}
-
-Expected<IndexDelta> read_transfer_head(FrameReader& reader) {
-  auto magic = reader.exactly(transfer_magic.size());
-  if (!magic) return magic.error();
-  if (*magic != transfer_magic) return make_error("not a chunk stream");
-  auto packed = reader.frame(largest_head);
-  if (!packed) return packed.error();
-  const unsigned long long size = ZSTD_getFrameContentSize(packed->data(), packed->size());
-  if (size == ZSTD_CONTENTSIZE_ERROR || size == ZSTD_CONTENTSIZE_UNKNOWN || size > largest_plain_head) {
-    return make_error("damaged chunk stream: bad head");
-  }
-  std::string plain(size, '\0');
-  const std::size_t got = ZSTD_decompress(plain.data(), plain.size(), packed->data(), packed->size());
-  if (ZSTD_isError(got) != 0 || got != size) return make_error("damaged chunk stream: bad head");
-  auto delta = decode_delta(plain);
-  if (!delta) return make_error("damaged chunk stream: bad head");
-  return std::move(*delta);
 }
 
 struct ChunkCompressor::State {

@@ -1,4 +1,4 @@
-// Bytes of chunks on disk and between peers (docs/environments.md has the grammar). Lengths are checked
+// Bytes of chunks on disk (docs/environments.md has the grammar): zstd frames behind headers. Lengths are checked
 // before anything is allocated; chunks are verified against their digest.
 #pragma once
 
@@ -18,25 +18,6 @@ struct RecordHeader {
 inline constexpr std::size_t record_header_size = 40;
 std::string encode_record_header(const RecordHeader& header);
 std::optional<RecordHeader> decode_record_header(std::string_view bytes);
-
-/// "TMsend1\n", then the delta as one compressed frame; the new chunks follow as frames.
-std::string encode_transfer_head(const IndexDelta& delta);
-std::string encode_length(std::uint32_t length);
-
-/// Reads frames (length, bytes) from a stream.
-class FrameReader {
- public:
-  explicit FrameReader(ByteSource& source) : source_(source) {}
-  Expected<std::string> exactly(std::size_t size);
-  Expected<std::string> frame(std::uint32_t limit);
-  [[nodiscard]] std::uint64_t count() const { return count_; }
-
- private:
-  ByteSource& source_;
-  Bytes rest_;
-  std::uint64_t count_ = 0;
-};
-Expected<IndexDelta> read_transfer_head(FrameReader& reader);
 
 class ChunkCompressor {
  public:

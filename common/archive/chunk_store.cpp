@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zstd.h>
@@ -11,7 +12,6 @@
 #include <cerrno>
 #include <cstring>
 #include <thread>
-#include <unordered_set>
 
 #include "common/archive/byte_pipe.hpp"
 #include "common/archive/chunk_frames.hpp"
@@ -25,8 +25,10 @@ namespace taskmill::archive {
 namespace {
 
 constexpr std::size_t batch_bytes = std::size_t{8} << 20U;
+constexpr std::uint64_t intake_pack = std::uint64_t{16} << 20U;
 constexpr std::string_view pack_suffix = ".pack";
 constexpr std::string_view index_suffix = ".index";
+constexpr std::string_view unfinished_suffix = ".new";
 
 std::string index_name(const Digest& stream) { return stream.hex() + std::string(index_suffix); }
 
@@ -100,6 +102,8 @@ class ChunkStore::PackWriter {
     return {};
   }
 
+  [[nodiscard]] std::uint64_t bytes() const { return pack_ ? pack_->bytes : 0; }
+
   Status finish() {
     if (!pack_) return {};
     if (::renameat(store_.root_fd_.get(), temporary_.c_str(), store_.root_fd_.get(), pack_->name.c_str()) != 0) {
@@ -111,18 +115,25 @@ class ChunkStore::PackWriter {
 
  private:
   Status open() {
-    pack_ = std::make_unique<Pack>();
     static std::atomic<unsigned> counter = 0;
-    timespec now{};
-    ::clock_gettime(CLOCK_REALTIME, &now);
-    pack_->name = std::to_string(now.tv_sec) + "-" + std::to_string(now.tv_nsec) + "-" + std::to_string(::getpid()) +
-                  "-" + std::to_string(counter++) + std::string(pack_suffix);
-    temporary_ = "tmp-" + pack_->name + ".new";
-    pack_->fd.reset(::openat(store_.root_fd_.get(), temporary_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
-    if (pack_->fd) return {};
-    const int number = errno;
-    pack_.reset();
-    return write_error(store_.root_ + "/" + temporary_, number, store_.root_fd_.get(), 0);
+    for (;;) {
+      pack_ = std::make_unique<Pack>();
+      timespec now{};
+      ::clock_gettime(CLOCK_REALTIME, &now);
+      pack_->name = std::to_string(now.tv_sec) + "-" + std::to_string(now.tv_nsec) + "-" + std::to_string(::getpid()) +
+                    "-" + std::to_string(counter++) + std::string(pack_suffix);
+      temporary_ = "tmp-" + pack_->name + std::string(unfinished_suffix);
+      pack_->fd.reset(::openat(store_.root_fd_.get(), temporary_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
+      if (!pack_->fd) {
+        const int number = errno;
+        pack_.reset();
+        return write_error(store_.root_ + "/" + temporary_, number, store_.root_fd_.get(), 0);
+      }
+      // Whoever finds it unlocked takes its writer for dead and removes it; in that case once more.
+      struct stat info {};
+      if (::flock(pack_->fd.get(), LOCK_EX | LOCK_NB) == 0 && ::fstat(pack_->fd.get(), &info) == 0 && info.st_nlink > 0)
+        return {};
+    }
   }
 
   ChunkStore& store_;
@@ -139,8 +150,16 @@ Expected<std::unique_ptr<ChunkStore>> ChunkStore::open(const std::string& root, 
   auto fd = open_directory(AT_FDCWD, root);
   if (!fd) return fd.error();
   store->root_fd_ = std::move(*fd);
+  store->remove_leftovers();
   if (auto scanned = store->refresh(); !scanned) return scanned.error();
   return store;
+}
+
+void ChunkStore::remove_leftovers() {
+  for (const std::string& name : names_in(root_fd_.get(), std::string(pack_suffix) + std::string(unfinished_suffix))) {
+    const os::UniqueFd pack(::openat(root_fd_.get(), name.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+    if (pack && ::flock(pack.get(), LOCK_EX | LOCK_NB) == 0) ::unlinkat(root_fd_.get(), name.c_str(), 0);
+  }
 }
 
 Status ChunkStore::refresh() {
@@ -209,7 +228,32 @@ Expected<std::string> ChunkStore::stored(const Place& place) const {
   return {boost::system::in_place_value, std::move(data)};
 }
 
-Expected<std::string> ChunkStore::plain_of(const ChunkRef& ref) {
+Expected<std::string> ChunkStore::packed(const Digest& chunk) const {
+  const auto place = places_.find(chunk);
+  if (place == places_.end()) return make_error("chunk " + chunk.hex() + " is not in " + root_ + " any more");
+  place->second.pack->used = true;
+  return stored(place->second);
+}
+
+ChunkStore::Intake::Intake(ChunkStore& store) : store_(store), writer_(std::make_unique<PackWriter>(store)) {}
+ChunkStore::Intake::~Intake() = default;
+
+Status ChunkStore::Intake::add(const ChunkRef& chunk, Bytes packed) {
+  if (store_.has(chunk.digest)) return {};
+  if (auto added = writer_->add(chunk.digest, chunk.length, packed); !added) return added;
+  // So that little is lost when this process is killed.
+  return writer_->bytes() < intake_pack ? Status{} : writer_->finish();
+}
+
+Status ChunkStore::Intake::keep() { return writer_->finish(); }
+
+Status ChunkStore::Intake::finish(const ChunkIndex& index) {
+  if (auto kept = keep(); !kept) return kept;
+  if (auto saved = store_.save_index(index); !saved) return saved;
+  return store_.evict();
+}
+
+Expected<std::string> ChunkStore::plain(const ChunkRef& ref) {
   const auto place = places_.find(ref.digest);
   if (place == places_.end()) return make_error("chunk " + ref.digest.hex() + " is not in " + root_ + " any more");
   place->second.pack->used = true;
@@ -217,6 +261,8 @@ Expected<std::string> ChunkStore::plain_of(const ChunkRef& ref) {
   if (!data) return data.error();
   return decompress_chunk(ref, as_bytes(*data));
 }
+
+bool ChunkStore::has(const Digest& chunk) const { return places_.contains(chunk); }
 
 bool ChunkStore::has_all(const ChunkIndex& index) const {
   return std::all_of(index.chunks.begin(), index.chunks.end(),
@@ -297,117 +343,16 @@ Expected<ChunkIndex> ChunkStore::ingest(ByteSource& archive) {
   return index;
 }
 
-Expected<TransferCount> ChunkStore::send(const ChunkIndex* base, const ChunkIndex& target, ByteSink& to) {
-  const IndexDelta delta = make_delta(base, target);
-  const std::string head = encode_transfer_head(delta);
-  TransferCount count;
-  count.bytes_plain = target.bytes();
-  count.bytes_on_wire = head.size();
-  if (auto wrote = to.write(as_bytes(head)); !wrote) return wrote.error();
-  std::unordered_set<Digest, DigestHash> sent;
-  for (const DeltaStep& step : delta.steps) {
-    const auto* ref = std::get_if<ChunkRef>(&step);
-    if (ref == nullptr) {
-      count.chunks_known += std::get<CopyRun>(step).count;
-      continue;
-    }
-    if (!sent.insert(ref->digest).second) continue;
-    const auto place = places_.find(ref->digest);
-    if (place == places_.end()) return make_error("chunk " + ref->digest.hex() + " is not in " + root_ + " any more");
-    auto data = stored(place->second);
-    if (!data) return data.error();
-    const std::string frame = encode_length(static_cast<std::uint32_t>(data->size()));
-    if (auto wrote = to.write(as_bytes(frame)); !wrote) return wrote.error();
-    if (auto wrote = to.write(as_bytes(*data)); !wrote) return wrote.error();
-    ++count.chunks_new;
-    count.bytes_on_wire += frame.size() + data->size();
-  }
-  return count;
-}
-
-namespace {
-
-/// Gives the plain stream on and hashes it.
-class Forward {
- public:
-  explicit Forward(ByteSink& to) : to_(to) {}
-  Status operator()(const std::string& chunk) {
-    sha_.update(as_bytes(chunk));
-    bytes_ += chunk.size();
-    return to_.write(as_bytes(chunk));
-  }
-  Digest finish() { return sha_.finish(); }
-  [[nodiscard]] std::uint64_t bytes() const { return bytes_; }
-
- private:
-  ByteSink& to_;
-  Sha256 sha_;
-  std::uint64_t bytes_ = 0;
-};
-
-}  // namespace
-
-Expected<TransferCount> ChunkStore::receive(ByteSource& from, ByteSink& plain) {
-  FrameReader reader(from);
-  auto delta = read_transfer_head(reader);
-  if (!delta) return delta.error();
-  std::optional<ChunkIndex> base;
-  if (delta->base) {
-    base = find_index(*delta->base);
-    if (!base) return make_error("the environment this change builds on is not here any more: " + delta->base->hex());
-  }
-  return receive_steps(reader, *delta, base ? &*base : nullptr, plain);
-}
-
-Expected<TransferCount> ChunkStore::receive_steps(FrameReader& reader, const IndexDelta& delta, const ChunkIndex* base,
-                                                  ByteSink& plain) {
-  auto index = apply_delta(base, delta);
-  if (!index) return make_error("damaged chunk stream: a run leaves its base");
-  PackWriter writer(*this);
-  Forward forward(plain);
-  TransferCount count;
-  std::unordered_set<Digest, DigestHash> announced;
-  for (const DeltaStep& step : delta.steps) {
-    if (const auto* ref = std::get_if<ChunkRef>(&step)) announced.insert(ref->digest);
-  }
-  for (const ChunkRef& ref : index->chunks) {
-    // Announced chunks follow in the order of first use; afterwards they are found like any other.
-    if (announced.erase(ref.digest) > 0) {
-      auto data = reader.frame(largest_chunk + 1024);
-      if (!data) return data.error();
-      auto chunk = decompress_chunk(ref, as_bytes(*data));
-      if (!chunk) return chunk.error();
-      if (!places_.contains(ref.digest)) {
-        if (auto added = writer.add(ref.digest, ref.length, as_bytes(*data)); !added) return added.error();
-      }
-      if (auto done = forward(*chunk); !done) return done.error();
-      ++count.chunks_new;
-      continue;
-    }
-    auto chunk = plain_of(ref);
-    if (!chunk) return chunk.error();
-    if (auto done = forward(*chunk); !done) return done.error();
-    ++count.chunks_known;
-  }
-  if (forward.finish() != delta.stream) return make_error("damaged chunk stream: its digest is wrong");
-  if (auto closed = plain.close(); !closed) return closed.error();
-  if (auto finished = writer.finish(); !finished) return finished.error();
-  if (auto saved = save_index(*index); !saved) return saved.error();
-  if (auto evicted = evict(); !evicted) return evicted.error();
-  count.bytes_plain = forward.bytes();
-  count.bytes_on_wire = reader.count();
-  return count;
-}
-
-Status ChunkStore::restore(const ChunkIndex& index, ByteSink& plain) {
-  Forward forward(plain);
+Status ChunkStore::restore(const ChunkIndex& index, ByteSink& to) {
+  Sha256 sha;
   for (const ChunkRef& ref : index.chunks) {
-    auto chunk = plain_of(ref);
+    auto chunk = plain(ref);
     if (!chunk) return chunk.error();
-    if (auto done = forward(*chunk); !done) return done;
+    sha.update(as_bytes(*chunk));
+    if (auto done = to.write(as_bytes(*chunk)); !done) return done;
   }
-  if (forward.finish() != index.stream) return make_error("the stored stream is damaged: its digest is wrong");
-  return plain.close();
+  if (sha.finish() != index.stream) return make_error("the stored stream is damaged: its digest is wrong");
+  return to.close();
 }
 
 }  // namespace taskmill::archive

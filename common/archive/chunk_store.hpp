@@ -27,14 +27,11 @@ struct ChunkStoreOptions {
   ChunkSizes sizes;
 };
 
-struct TransferCount {
-  std::uint64_t chunks_new = 0;
-  std::uint64_t chunks_known = 0;
-  std::uint64_t bytes_on_wire = 0;
-  std::uint64_t bytes_plain = 0;
-};
-
 class ChunkStore {
+  struct Pack;
+  struct Place;
+  class PackWriter;
+
  public:
   static Expected<std::unique_ptr<ChunkStore>> open(const std::string& root, ChunkStoreOptions options);
   ~ChunkStore();
@@ -44,15 +41,32 @@ class ChunkStore {
   /// Cuts an archive of any compression (its plain stream) into chunks, stores the new ones and the index.
   Expected<ChunkIndex> ingest(ByteSource& archive);
 
-  /// What a peer that has `base` (nullptr: nothing) needs for `target`: the delta and the new chunks, each
-  /// once, in the order of the stream.
-  Expected<TransferCount> send(const ChunkIndex* base, const ChunkIndex& target, ByteSink& to);
-  /// The other end: reads such a stream, keeps its chunks, gives the plain stream to `plain` while it
-  /// arrives, and closes it. Fails when a chunk of the base is gone (ask for everything then: base nullptr).
-  Expected<TransferCount> receive(ByteSource& from, ByteSink& plain);
+  [[nodiscard]] bool has(const Digest& chunk) const;
+  /// One chunk as it is stored (a zstd frame), not verified; and unpacked, verified.
+  Expected<std::string> packed(const Digest& chunk) const;
+  Expected<std::string> plain(const ChunkRef& chunk);
+
+  /// Chunks that arrive one by one. Readable at once; kept on disk after finish(), or, as far as they came, after
+  /// keep().
+  class Intake {
+   public:
+    explicit Intake(ChunkStore& store);
+    ~Intake();
+    Intake(const Intake&) = delete;
+    Intake& operator=(const Intake&) = delete;
+    /// `packed` was verified.
+    Status add(const ChunkRef& chunk, Bytes packed);
+    Status keep();
+    /// The stream is complete: its index is kept as well.
+    Status finish(const ChunkIndex& index);
+
+   private:
+    ChunkStore& store_;
+    std::unique_ptr<PackWriter> writer_;
+  };
 
   /// The plain stream of an index, all of whose chunks are here.
-  Status restore(const ChunkIndex& index, ByteSink& plain);
+  Status restore(const ChunkIndex& index, ByteSink& to);
 
   [[nodiscard]] std::optional<ChunkIndex> find_index(const Digest& stream) const;
   /// True when every chunk is here.
@@ -63,18 +77,13 @@ class ChunkStore {
   Status refresh();
 
  private:
-  struct Pack;
-  struct Place;
-  class PackWriter;
   ChunkStore(std::string root, ChunkStoreOptions options);
+  void remove_leftovers();
   Status scan(const std::string& name);
   Status evict();
   Expected<std::string> stored(const Place& place) const;
-  Expected<std::string> plain_of(const ChunkRef& ref);
   Status store_batch(std::vector<std::string>& batch, PackWriter& writer, ChunkIndex& index);
   Status save_index(const ChunkIndex& index) const;
-  Expected<TransferCount> receive_steps(class FrameReader& reader, const IndexDelta& delta, const ChunkIndex* base,
-                                        ByteSink& plain);
 
   std::string root_;
   os::UniqueFd root_fd_;

@@ -8,7 +8,6 @@
 // same environment to the same worker finds it unpacked.
 #pragma once
 
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,11 +28,7 @@ struct EnvironmentWrapper {
 
 /// Both to be cached at the worker.
 std::vector<WrappedInput> wrapped_inputs(const EnvironmentWrapper& wrapper);
-std::string wrap_command(const EnvironmentWrapper& wrapper, const std::string& command);
-
-/// The command inside a wrapped one; nullopt when `command` was not made by wrap_command().
-std::optional<std::string> unwrap_command(std::string_view command);
-/// Was this input added by wrapped_inputs()?
-bool is_wrapped_input(std::string_view remote);
+/// What stands before the command, which follows quoted as one word.
+std::string wrapped_command_head(const EnvironmentWrapper& wrapper);
 
 }  // namespace taskmill::archive

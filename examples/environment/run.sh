@@ -36,7 +36,7 @@ echo "packed: $(stat -c %s env.tar.gz) bytes, $(tar -tzf env.tar.gz | wc -l) mem
 printf 'a secret of this example' > password.txt
 project=environment-example-$$
 for ((i = 1; i <= tasks; ++i)); do
-  printf '{"command": "python -m greet %d; stat -c \\"unpacked %%i %%W\\" $VIRTUAL_ENV/.poncho_package_run_expanded", "tag": "%d", "cores": 1}\n' $i $i
+  printf '{"command": "python -m greet %d; stat -c \\"unpacked %%i %%W\\" $VIRTUAL_ENV", "tag": "%d", "cores": 1}\n' $i $i
 done > tasks.jsonl
 
 "$bin/work_queue_manager" run tasks.jsonl --environment env.tar.gz --environment-cache cache \

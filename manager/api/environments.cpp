@@ -7,8 +7,11 @@
 #include <filesystem>
 #include <thread>
 
+#include "common/archive/environment_wrapper.hpp"
 #include "common/archive/repacker.hpp"
 #include "common/base/text.hpp"
+#include "manager/core/file_table.hpp"
+#include "manager/net/environment_library.hpp"
 
 namespace taskmill::manager {
 namespace {
@@ -28,6 +31,11 @@ std::string default_cache() {
 }
 
 }  // namespace
+
+Environments::Environments(EnvironmentOptions options)
+    : options_(std::move(options)),
+      cache_(options_.cache.empty() ? default_cache() : options_.cache),
+      library_(std::make_shared<EnvironmentLibrary>(cache_ + "/chunks")) {}
 
 Expected<std::string> Environments::find_runner() const {
   std::error_code ignored;
@@ -49,50 +57,40 @@ Expected<std::string> Environments::find_runner() const {
       "environments need the program poncho_package_run, which is neither beside this program nor in PATH");
 }
 
-Expected<const archive::EnvironmentWrapper*> Environments::wrapper_for(const std::string& path) {
-  const auto known = wrappers_.find(path);
-  if (known != wrappers_.end()) return &known->second;
+Expected<EnvironmentPlan> Environments::prepare(const std::string& path) {
   auto runner = find_runner();
   if (!runner) return runner.error();
   archive::RepackOptions repack;
-  repack.cache = options_.cache.empty() ? default_cache() : options_.cache;
+  repack.cache = cache_;
   repack.threads = std::clamp(static_cast<int>(std::thread::hardware_concurrency()), 1, 8);
   std::error_code failed;
   fs::create_directories(repack.cache, failed);
   if (failed) return make_error("cannot make directory " + repack.cache + ": " + failed.message());
   auto prepared = archive::repack(path, repack);
   if (!prepared) return make_error("environment " + path + ": " + prepared.error().text);
-  archive::EnvironmentWrapper wrapper{*runner, prepared->path, prepared->plain_digest};
-  return &wrappers_.emplace(path, std::move(wrapper)).first->second;
+  auto offered = library_->add(prepared->path, prepared->plain_digest, safe_base_name(path));
+  if (!offered) return make_error("environment " + path + ": " + offered.error().text);
+  const archive::EnvironmentWrapper wrapper{*runner, prepared->path, prepared->plain_digest};
+  auto inputs = archive::wrapped_inputs(wrapper);
+  EnvironmentPlan plan;
+  plan.name = path;
+  plan.digest = prepared->plain_digest.hex();
+  plan.native = *offered;
+  plan.runner.source = inputs[0].source;
+  plan.runner.remote = inputs[0].remote;
+  plan.archive.source = inputs[1].source;
+  plan.archive.remote = inputs[1].remote;
+  plan.command_head = archive::wrapped_command_head(wrapper);
+  return plan;
 }
 
-Expected<void> Environments::apply(TaskSpec& spec) {
-  if (spec.environment_archive.empty()) return {};
-  auto wrapper = wrapper_for(spec.environment_archive);
-  if (!wrapper) return wrapper.error();
-  for (auto& wrapped : archive::wrapped_inputs(**wrapper)) {
-    InputSpec input;
-    input.source = std::move(wrapped.source);
-    input.remote = std::move(wrapped.remote);
-    spec.inputs.push_back(std::move(input));
-  }
-  spec.command = archive::wrap_command(**wrapper, spec.command);
-  spec.environment_archive.clear();
+Expected<void> Environments::declare(const TaskSpec& spec, Machine& machine) {
+  if (spec.environment_archive.empty() || declared_.contains(spec.environment_archive)) return {};
+  auto plan = prepare(spec.environment_archive);
+  if (!plan) return plan.error();
+  machine.declare_environment(*plan);
+  declared_.insert(spec.environment_archive);
   return {};
-}
-
-void Environments::restore(TaskSpec& spec) const {
-  if (wrappers_.empty()) return;
-  auto command = archive::unwrap_command(spec.command);
-  if (!command) return;
-  for (const auto& [name, wrapper] : wrappers_) {
-    const auto inputs = archive::wrapped_inputs(wrapper);
-    const bool ours = std::any_of(spec.inputs.begin(), spec.inputs.end(),
-                                  [&](const InputSpec& input) { return input.remote == inputs.back().remote; });
-    if (ours) spec.environment_archive = name;
-  }
-  spec.command = std::move(*command);
-  std::erase_if(spec.inputs, [](const InputSpec& input) { return archive::is_wrapped_input(input.remote); });
 }
 
 }  // namespace taskmill::manager

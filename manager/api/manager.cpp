@@ -142,6 +142,7 @@ HubConfig Manager::Impl::hub_config(std::string password) const {
   config.text.memory = options.stdout_memory;
   config.text.directory = options.spool_directory;
   config.disk_reserve = options.disk_reserve;
+  config.environments = environments.library();
   return config;
 }
 
@@ -194,7 +195,6 @@ void Manager::Impl::on_report(const Report& report, const Effects& effects, cons
     task.id = report.task;
     task.cancelled = report.kind == ReportKind::cancelled;
     task.spec = hub->machine().spec(report.task).value_or(TaskSpec{});
-    environments.restore(task.spec);
     task.outcome = *outcome;
     task.text = text;
     if (outstanding > 0) --outstanding;
@@ -318,11 +318,7 @@ const std::string& Manager::project() const { return impl_->options.project; }
 void Manager::set_callbacks(ManagerCallbacks callbacks) { impl_->callbacks = std::move(callbacks); }
 
 Expected<TaskId> Manager::submit(const TaskSpec& spec) {
-  if (!spec.environment_archive.empty()) {
-    TaskSpec wrapped = spec;
-    if (auto done = impl_->environments.apply(wrapped); !done) return done.error();
-    return submit(wrapped);
-  }
+  if (auto done = impl_->environments.declare(spec, impl_->hub->machine()); !done) return done.error();
   auto id = impl_->hub->machine().submit(spec, aio::now());
   if (id.has_value()) impl_->count_submitted(*id, 1);
   return id;
@@ -330,13 +326,8 @@ Expected<TaskId> Manager::submit(const TaskSpec& spec) {
 
 Expected<TaskId> Manager::submit(std::span<const TaskSpec> specs) {
   if (specs.empty()) return make_error("an empty batch of tasks was submitted");
-  const auto needs_environment = [](const TaskSpec& spec) { return !spec.environment_archive.empty(); };
-  if (std::any_of(specs.begin(), specs.end(), needs_environment)) {
-    std::vector<TaskSpec> wrapped(specs.begin(), specs.end());
-    for (TaskSpec& spec : wrapped) {
-      if (auto done = impl_->environments.apply(spec); !done) return done.error();
-    }
-    return submit(std::span<const TaskSpec>(wrapped));
+  for (const TaskSpec& spec : specs) {
+    if (auto done = impl_->environments.declare(spec, impl_->hub->machine()); !done) return done.error();
   }
   auto first = impl_->hub->machine().submit_batch(specs, aio::now());
   if (first.has_value()) impl_->count_submitted(*first, specs.size());

@@ -146,6 +146,12 @@ std::string Summary::text(Duration elapsed, const Stats& stats, std::uint64_t un
                       human_bytes(static_cast<std::uint64_t>(stats.bytes_sent)),
                       human_bytes(static_cast<std::uint64_t>(stats.bytes_received)), clock_text(elapsed),
                       clock_text(core_time_));
+  if (const auto& found = stats.environments; found.unpacked + found.found + found.failed > 0) {
+    text += fmt::format("\nenvironments: unpacked {} times, found {} times; {} sent, {} taken from what was there",
+                        found.unpacked, found.found, human_bytes(static_cast<std::uint64_t>(found.bytes_sent)),
+                        human_bytes(static_cast<std::uint64_t>(found.bytes_reused)));
+    if (found.failed > 0) text += fmt::format("; {} attempts failed", found.failed);
+  }
   if (stats.workers_lost > 0) text += fmt::format("; {} workers were lost", stats.workers_lost);
   return text + "\n";
 }

@@ -6,6 +6,7 @@
 
 #include "common/base/text.hpp"
 #include "manager/core/machine.hpp"
+#include "protocol/to_worker.hpp"
 
 namespace taskmill::manager {
 namespace {
@@ -106,6 +107,8 @@ std::optional<Error> check_words(const TaskSpec& spec) {
     if (variable.name.empty() || variable.name.find('=') != std::string::npos ||
         variable.name.find('\0') != std::string::npos)
       return make_error("env: \"" + variable.name + "\" is not a name: a variable's must be non-empty without '='");
+    if (variable.name == protocol::environment_variable)
+      return make_error("env: " + variable.name + " is reserved: name an environment instead");
     if (variable.value && variable.value->find('\0') != std::string::npos)
       return make_error("env." + variable.name + ": the value holds a NUL byte");
   }

@@ -1,5 +1,6 @@
 // A task goes to a worker: inputs are staged, the attempt is recorded, and later the block is described.
 #include <algorithm>
+#include <utility>
 
 #include "manager/core/monitor_command.hpp"
 #include "manager/core/state.hpp"
@@ -17,6 +18,17 @@ Action& State::act(ActionKind kind, const Worker& worker) {
 bool State::wraps(const Worker& worker, const SpecView& spec) const {
   return config.monitoring.enabled && !config.monitoring.program.empty() && !worker.facts.measures &&
          spec->coprocess.length == 0;
+}
+
+void State::use_monitor(std::uint32_t index) {
+  Attempt& a = attempts[index];
+  a.wrapped = wraps(workers[a.worker], spec_of(tasks[a.task]));
+  if (!a.wrapped) return;
+  InputSpec program;
+  program.source = config.monitoring.program;
+  program.remote = monitor_remote_name;
+  a.names.push_back(use_input(a.worker, index, files.acquire(program), monitor_remote_name));
+  a.names.push_back({no_index, next_number++});
 }
 
 void State::dispatch(std::uint32_t task, std::uint32_t slot, const Box& box, bool prefetch, bool copy) {
@@ -67,14 +79,8 @@ void State::dispatch(std::uint32_t task, std::uint32_t slot, const Box& box, boo
     a.names.push_back(use_input(slot, index, resolve(FileId(input.file), w), spec.text(input.remote)));
   }
   for (std::uint32_t i = 0; i < spec->outputs; ++i) a.names.push_back({spec.output(i).file, next_number++});
-  a.wrapped = wraps(w, spec);
-  if (a.wrapped) {
-    InputSpec program;
-    program.source = config.monitoring.program;
-    program.remote = monitor_remote_name;
-    a.names.push_back(use_input(slot, index, files.acquire(program), monitor_remote_name));
-    a.names.push_back({no_index, next_number++});
-  }
+  use_environment(index);
+  use_monitor(index);
   Action& action = act(ActionKind::send_task, w);
   action.task = record.id;
   action.attempt = a.serial;
@@ -203,15 +209,16 @@ bool State::describe(ConnId conn, TaskId id, std::uint32_t serial, protocol::Tas
   d.wall_time = a.wrapped || told ? 0 : times.wall_s * wall_unit;
   d.limits = {};
   if (told) d.limits = limits_of(config, categories[spec->category], *spec, a.box);
+  *d.command = spec.text(spec->command);
+  if (a.environment_inputs > 1) wrap_for_environment(a, *d.command);
   if (a.wrapped) {
-    MonitoredTask task{id.value(), spec.text(spec->command), d.category, a.box, times.wall_s, times.end_s};
+    const std::string command = std::exchange(*d.command, {});
+    MonitoredTask task{id.value(), command, d.category, a.box, times.wall_s, times.end_s};
     monitor_command(config.monitoring, task, *d.command);
-  } else {
-    *d.command = spec.text(spec->command);
   }
   d.env.resize(spec->variables);
   for (std::uint32_t i = 0; i < spec->variables; ++i) d.env[i] = spec.variable(i);
-  d.inputs.resize(spec->inputs + (a.wrapped ? 1 : 0));
+  d.inputs.resize(spec->inputs);
   d.outputs.resize(spec->outputs + (a.wrapped ? 1 : 0));
   for (std::uint32_t i = 0; i < spec->inputs; ++i) {
     const FileRecord& file = files[FileId(a.names[i].file)];
@@ -227,10 +234,11 @@ bool State::describe(ConnId conn, TaskId id, std::uint32_t serial, protocol::Tas
     d.outputs[i].sandbox_name = spec.text(packed.remote);
     d.outputs[i].flags = static_cast<int>(packed.flags);
   }
+  describe_environment(a, spec->outputs, d);
   if (a.wrapped) {
-    const std::size_t program = spec->inputs + spec->outputs;
-    d.inputs.back() = {std::string(name_text(a.names[program], {})), monitor_remote_name, protocol::file_flag::cache,
-                       false};
+    const std::size_t program = a.names.size() - 2;
+    d.inputs.push_back(
+        {std::string(name_text(a.names[program], {})), monitor_remote_name, protocol::file_flag::cache, false});
     d.outputs.back() = {std::string(name_text(a.names[program + 1], monitor_summary_name)), monitor_summary_name, 0};
   }
   return true;

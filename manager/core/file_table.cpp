@@ -174,6 +174,7 @@ void FileTable::name(FileId file, std::uint32_t number, std::string& out) const 
   if (record.kind == FileKind::buffer) kind = "buffer";
   if (record.kind == FileKind::url) kind = "url";
   if (record.kind == FileKind::command) kind = "cmd";
+  if (record.kind == FileKind::environment) kind = "environment";
   out += kind;
   out += '-';
   out += std::to_string(number);

@@ -81,6 +81,21 @@ void check_reservations(const State& s) {
   }
 }
 
+/// By file and number: how many attempts at a worker name a cached copy.
+using InputUsers = std::map<std::pair<std::uint32_t, std::uint32_t>, std::uint32_t>;
+
+void count_users(const State& s, const Attempt& attempt, InputUsers& users) {
+  if (attempt.inputs_done) return;
+  const SpecView spec = s.spec_of(s.tasks[attempt.task]);
+  const std::uint32_t outputs_end = spec->inputs + spec->outputs;
+  for (std::uint32_t n = 0; n < outputs_end + attempt.environment_inputs; ++n) {
+    if (n >= spec->inputs && n < outputs_end) continue;
+    const RemoteName& name = attempt.names[n];
+    const FileRecord& file = s.files[FileId(name.file)];
+    if (file.cached && file.kind != FileKind::empty_directory) ++users[{name.file, name.number}];
+  }
+}
+
 void check_workers(const State& s) {
   std::uint64_t greeted = 0;
   std::uint32_t attempts = 0;
@@ -102,7 +117,7 @@ void check_workers(const State& s) {
     std::uint32_t here = 0;
     std::uint32_t ahead = 0;
     std::uint32_t running = 0;
-    std::map<std::pair<std::uint32_t, std::uint32_t>, std::uint32_t> users;
+    InputUsers users;
     for (std::uint32_t a = w.head; a != no_index; a = s.attempts[a].next) {
       const Attempt& attempt = s.attempts[a];
       TASKMILL_ASSERT(s.attempts.alive(a) && attempt.worker == i);
@@ -113,13 +128,7 @@ void check_workers(const State& s) {
         ++running_in[s.spec_of(s.tasks[attempt.task])->category];
         if (!attempt.counted) ++ahead;
       }
-      if (attempt.inputs_done) continue;
-      const std::uint32_t inputs = s.spec_of(s.tasks[attempt.task])->inputs;
-      for (std::uint32_t n = 0; n < inputs; ++n) {
-        const RemoteName& name = attempt.names[n];
-        const FileRecord& file = s.files[FileId(name.file)];
-        if (file.cached && file.kind != FileKind::empty_directory) ++users[{name.file, name.number}];
-      }
+      count_users(s, attempt, users);
     }
     TASKMILL_ASSERT(here == w.attempts && ahead == w.prefetched && running == w.running);
     TASKMILL_ASSERT(used == w.in_use && co_used == w.coprocess_in_use);

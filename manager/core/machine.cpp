@@ -564,21 +564,6 @@ std::optional<TaskView> Machine::task(TaskId id) const {
   return state_->view_task(slot);
 }
 
-std::optional<TaskSpec> Machine::spec(TaskId id) const {
-  const State& s = *state_;
-  const std::uint32_t slot = id.valid() ? s.ids.find(id.value()) : no_index;
-  if (slot == no_index) return std::nullopt;
-  const TaskRecord& record = s.tasks[slot];
-  TaskSpec spec = s.specs.unpack(record.spec);
-  const SpecView view = s.spec_of(record);
-  spec.category = s.categories[view->category].name();
-  spec.priority = record.priority;
-  for (const auto& feature : s.feature_sets[view->features]) {
-    if (spec.coprocess.empty() || feature != "wq_worker_coprocess:" + spec.coprocess) spec.features.push_back(feature);
-  }
-  return spec;
-}
-
 std::optional<WorkerView> Machine::worker(ConnId conn) const {
   const std::uint32_t slot = state_->worker_slot(conn);
   if (slot == no_index) return std::nullopt;

@@ -76,10 +76,18 @@ struct Fetched {
   std::optional<int> exit_status;       ///< index == summary_output: `exit_status` of the summary
 };
 
+/// What a native worker says of an environment that was offered to it.
+struct EnvironmentFacts {
+  std::string digest;  ///< 64 hex digits
+  bool ok = false;
+  std::string error;
+};
+
 /// Capabilities of a native worker, after the handshake of the extension.
 struct WorkerFacts {
-  bool measures = false;  ///< needs no monitor wrapper
-  bool enforces = false;  ///< stops tasks over their limits itself
+  bool measures = false;      ///< needs no monitor wrapper
+  bool enforces = false;      ///< stops tasks over their limits itself
+  bool environments = false;  ///< takes environments in frames
 };
 
 /// Read access, valid until the next non-const call.
@@ -128,6 +136,14 @@ struct CategoryView {
   bool limits_broken = false;  ///< some attempt broke a limit
 };
 
+/// Environments at native workers, as they report them; counted by the shell.
+struct EnvironmentCounts {
+  std::int64_t unpacked = 0;  ///< by a worker of this run
+  std::int64_t found = 0;     ///< there already: in a cache directory, or from an earlier session
+  std::int64_t failed = 0;
+  std::int64_t bytes_sent = 0, bytes_reused = 0;
+};
+
 /// manager.md 15.1, counted as intended there. Times in microseconds.
 struct Stats {
   std::int64_t workers_connected = 0, workers_init = 0, workers_idle = 0, workers_busy = 0, workers_able = 0;
@@ -151,6 +167,7 @@ struct Stats {
   std::int64_t min_cores = 0, min_memory = 0, min_disk = 0, min_gpus = 0;
   Resources waiting_total;  ///< requests of waiting tasks summed (tasks_total_* without what is in use)
   std::int64_t stragglers_copied = 0, copies_won = 0;
+  EnvironmentCounts environments;
 };
 
 struct Explanation {
@@ -199,6 +216,8 @@ class Machine {
   [[nodiscard]] CategorySettings category_settings(std::string_view name) const;
   /// Feed a measurement of an earlier run (initialize_categories).
   void teach_category(std::string_view name, const Measurement& measured, Now now);
+  /// Tasks may name this environment from now on; a plan of the same name is replaced for tasks to come.
+  void declare_environment(const EnvironmentPlan& plan);
   bool tune(const std::string& name, double value, std::string* problem = nullptr);
   void set_algorithm(Algorithm algorithm);
   void set_stragglers(Stragglers policy);
@@ -216,6 +235,7 @@ class Machine {
   void on_resource(ConnId conn, const protocol::ResourceReport& report, Now now);
   void on_resource_tag(ConnId conn, std::int64_t tag, Now now);
   void on_native(ConnId conn, const WorkerFacts& facts, Now now);
+  void on_environment(ConnId conn, const EnvironmentFacts& facts, Now now);
   void on_available_results(ConnId conn, Now now);
   void on_result(ConnId conn, const ResultFacts& result, Now now);
   void on_results_end(ConnId conn, Now now);

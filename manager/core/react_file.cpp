@@ -97,6 +97,7 @@ void State::forget_copy(std::uint32_t slot, FileId file) {
   record.holders.pop_back();
   if (moved != slot) workers[moved].cache.find(file.value())->position = entry->position;
   worker.cache.erase(file.value());
+  worker.environments_here.erase(file.value());
   files.forget_if_unused(file);
 }
 

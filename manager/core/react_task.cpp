@@ -42,8 +42,10 @@ void State::set_shape(std::uint32_t task, Label label, const Resources& predicti
 }
 
 Expected<TaskId> State::submit(const TaskSpec& spec, std::size_t count) {
+  const auto environment = environment_index(spec);
+  if (!environment) return make_error("the environment " + spec.environment_archive + " was not declared");
   const std::uint32_t category = category_index(spec.category);
-  const SpecId id = specs.acquire(spec, category, feature_set(spec), static_cast<std::uint32_t>(count));
+  const SpecId id = specs.acquire(spec, category, feature_set(spec), *environment, static_cast<std::uint32_t>(count));
   largest_request = raised(largest_request, spec.resources);
   const TaskId first(next_task_id);
   for (std::size_t i = 0; i < count; ++i) {

@@ -65,7 +65,7 @@ void State::watch_slow(std::uint32_t index) {
     const Attempt& a = attempts[i];
     const Duration elapsed = now.time - a.started;
     bool young = true;
-    if (!a.counted || workers[a.worker].foreman) continue;
+    if (!a.counted || workers[a.worker].foreman || a.awaits_environment) continue;
     if (abort_after) {
       // Every abort lets the next try run one average longer.
       const auto count = history_of(a.task).outcome.fast_abort_count;

@@ -32,7 +32,7 @@ std::uint32_t output_flags(const OutputSpec& output) {
 SpecTable::~SpecTable() = default;
 
 // Leaves the block in scratch_. The files it names have been acquired once for it.
-void SpecTable::pack(const TaskSpec& spec, std::uint32_t category, std::uint32_t features) {
+void SpecTable::pack(const TaskSpec& spec, std::uint32_t category, std::uint32_t features, std::uint32_t environment) {
   SpecHeader header;
   header.cores = spec.resources.cores;
   header.memory = spec.resources.memory;
@@ -44,6 +44,7 @@ void SpecTable::pack(const TaskSpec& spec, std::uint32_t category, std::uint32_t
   header.start_min_us = spec.start_time_min.time_since_epoch().count();
   header.category = category;
   header.features = features;
+  header.environment = environment;
   header.max_retries = spec.max_retries;
   header.algorithm = static_cast<std::uint8_t>(spec.algorithm);
   header.may_run_twice = spec.may_run_twice ? 1 : 0;
@@ -100,8 +101,9 @@ void SpecTable::grow_index() {
   }
 }
 
-SpecId SpecTable::acquire(const TaskSpec& spec, std::uint32_t category, std::uint32_t features, std::uint32_t users) {
-  pack(spec, category, features);
+SpecId SpecTable::acquire(const TaskSpec& spec, std::uint32_t category, std::uint32_t features,
+                          std::uint32_t environment, std::uint32_t users) {
+  pack(spec, category, features, environment);
   const std::string_view packed(scratch_.data(), scratch_.size());
   const auto hash = static_cast<std::uint32_t>(hash_bytes(packed) >> 16U);
   if ((live_ + 1) * 2 > index_.size()) grow_index();

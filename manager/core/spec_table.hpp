@@ -42,6 +42,8 @@ struct SpecHeader {
   std::int32_t max_retries = 0;
   std::uint8_t algorithm = 0, may_run_twice = 1, local_files = 0, cached_files = 0;
   std::uint32_t inputs = 0, outputs = 0, variables = 0, bytes = 0;
+  std::uint32_t environment = 0;  ///< 1 + number of its plan; 0: none
+  std::uint32_t unused = 0;       ///< blocks are compared byte by byte
   SpecText command, tag, coprocess;
 
   [[nodiscard]] Resources resources() const { return {cores, memory, disk, gpus}; }
@@ -81,11 +83,13 @@ class SpecTable {
   SpecTable(const SpecTable&) = delete;
   SpecTable& operator=(const SpecTable&) = delete;
 
-  /// Packs (or finds) the spec; `users` tasks will refer to it. Category and features are already interned.
-  SpecId acquire(const TaskSpec& spec, std::uint32_t category, std::uint32_t features, std::uint32_t users);
+  /// Packs (or finds) the spec; `users` tasks will refer to it. Category, features and environment are already
+  /// interned.
+  SpecId acquire(const TaskSpec& spec, std::uint32_t category, std::uint32_t features, std::uint32_t environment,
+                 std::uint32_t users);
   void release(SpecId spec);
   SpecView operator[](SpecId spec) const { return SpecView(blocks_[spec.value()].bytes.get()); }
-  /// The whole description again (priority, category and features are the caller's to fill in).
+  /// The whole description again (priority, category, features and environment are the caller's to fill in).
   [[nodiscard]] TaskSpec unpack(SpecId spec) const;
   [[nodiscard]] std::uint32_t live() const { return live_; }
   [[nodiscard]] std::size_t memory_bytes() const;
@@ -98,7 +102,7 @@ class SpecTable {
     std::unique_ptr<char[]> bytes;
     std::uint32_t users = 0, hash = 0;
   };
-  void pack(const TaskSpec& spec, std::uint32_t category, std::uint32_t features);
+  void pack(const TaskSpec& spec, std::uint32_t category, std::uint32_t features, std::uint32_t environment);
   std::uint32_t* find_slot(std::uint32_t hash);
   void grow_index();
   void release_files(const char* block);

@@ -4,6 +4,7 @@
 //   react_worker.cpp   connected, introduced, lost, drained, blocked
 //   react_file.cpp     looked at, staged, invalidated, copies at workers
 //   react_result.cpp   result, outputs fetched, learning, what comes next
+//   react_environment.cpp  software environments
 //   dispatch.cpp       a task goes to a worker; the description it gets
 //   matcher.cpp        which task goes to which worker
 //   slow_tasks.cpp     fast abort and second copies
@@ -84,6 +85,8 @@ struct State {
   StringMap<std::uint32_t> category_names;
   std::vector<std::vector<std::string>> feature_sets{{}};  ///< sorted; set 0 is empty
   std::map<std::vector<std::string>, std::uint32_t> feature_set_ids;
+  std::vector<EnvironmentPlan> environments;
+  StringMap<std::uint32_t> environment_names;  ///< the latest plan of each name
   Slab<Worker, 6> workers;
   IdMap conns;
   std::vector<WorkerType> types;
@@ -152,6 +155,16 @@ struct State {
   [[nodiscard]] FileId resolve(FileId file, const Worker& worker);
   std::string scratch_name;
 
+  // --- react_environment.cpp ---
+  /// 1 + number of the plan, 0: it needs none; nothing: not declared.
+  [[nodiscard]] std::optional<std::uint32_t> environment_index(const TaskSpec& spec) const;
+  void use_environment(std::uint32_t attempt);
+  void describe_environment(const Attempt& attempt, std::size_t outputs, protocol::TaskDescription& d);
+  void wrap_for_environment(const Attempt& attempt, std::string& command) const;
+  [[nodiscard]] std::vector<std::uint32_t> users_of_environment(std::uint32_t worker, FileId file) const;
+  void environment_came(std::uint32_t worker, FileId file);
+  void environment_failed(std::uint32_t worker, FileId file, const std::string& error);
+
   // --- react_worker.cpp ---
   std::uint32_t worker_slot(ConnId conn) const { return conn.valid() ? conns.find(conn.value()) : no_index; }
   Worker* worker_of(ConnId conn);
@@ -175,6 +188,7 @@ struct State {
   // --- dispatch.cpp ---
   void dispatch(std::uint32_t task, std::uint32_t worker, const Box& box, bool prefetch, bool copy = false);
   bool describe(ConnId conn, TaskId task, std::uint32_t serial, protocol::TaskDescription& d);
+  void use_monitor(std::uint32_t attempt);
   [[nodiscard]] bool wraps(const Worker& worker, const SpecView& spec) const;
   std::uint32_t find_attempt(TaskId task, ConnId conn, std::uint32_t serial) const;
   std::uint32_t find_attempt(TaskId task, ConnId conn) const;

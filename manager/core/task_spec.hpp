@@ -24,6 +24,7 @@ enum class FileKind : std::uint8_t {
   piece = 4,            ///< a byte range of a file
   empty_directory = 5,  ///< made in the sandbox, nothing is sent
   url = 6,              ///< the worker downloads it
+  environment = 7,      ///< for native workers: offered in frames; `source` is the digest. Made by the core itself
 };
 
 struct InputSpec {
@@ -49,6 +50,16 @@ struct OutputSpec {
   bool operator==(const OutputSpec&) const = default;
 };
 
+/// How a software environment reaches workers (docs/environments.md). Native ones get `digest` offered; for others
+/// `runner` and `archive` are cached inputs, and the command is wrapped.
+struct EnvironmentPlan {
+  std::string name;    ///< as in TaskSpec::environment_archive
+  std::string digest;  ///< of the tar stream, 64 hex digits
+  bool native = true;  ///< can be offered at all
+  InputSpec runner, archive;
+  std::string command_head;  ///< what stands before the quoted command
+};
+
 struct EnvironmentVariable {
   std::string name;
   std::optional<std::string> value;  ///< nullopt: ask for the variable to be unset
@@ -66,8 +77,8 @@ struct TaskSpec {
   std::vector<InputSpec> inputs;
   std::vector<OutputSpec> outputs;
   std::vector<EnvironmentVariable> environment;
-  /// Archive (conda-pack layout) or directory that the command runs inside; empty: none. Resolved by manager/api, so
-  /// the core only ever sees the wrapped task.
+  /// Archive (conda-pack layout) or directory that the command runs inside; empty: none. The core knows it by this name
+  /// after Machine::declare_environment().
   std::string environment_archive;
   std::vector<std::string> features;  ///< the worker must have announced all of them
   Resources resources;                ///< what is asked; negative fields unspecified

@@ -49,6 +49,7 @@ struct History {
   TaskOutcome outcome;   ///< filled as far as known
   Resources shown;       ///< largest use measured in any attempt
   Resources prediction;  ///< bucketing: for the next attempt after an exhaustion
+  std::uint32_t environment_failures = 0;
 };
 
 /// Name of one input or output at the worker: FileTable::name(file, number).
@@ -66,9 +67,11 @@ struct Attempt {
   std::uint32_t prev = no_index, next = no_index;    ///< at the worker, in order of dispatch
   std::uint32_t older = no_index, newer = no_index;  ///< in the category, while running
   AttemptState state = AttemptState::running;
-  bool counted = false;    ///< its box is part of the worker's use
-  bool coprocess = false;  ///< … of its coprocess pool
-  bool wrapped = false;    ///< the command runs under our monitor
+  bool counted = false;                 ///< its box is part of the worker's use
+  bool coprocess = false;               ///< … of its coprocess pool
+  bool wrapped = false;                 ///< the command runs under our monitor
+  bool awaits_environment = false;      ///< … and the worker has not said yet that it is there
+  std::uint8_t environment_inputs = 0;  ///< names behind the outputs: one for native workers, two for others
   bool sent = false;
   bool copied = false;       ///< a second copy was started because of it, or it is one
   bool inputs_done = false;  ///< its inputs were given back
@@ -85,7 +88,7 @@ struct Attempt {
   Duration execution{0};
   Measurement measured;
   std::string message;
-  std::vector<RemoteName> names;  ///< inputs, then outputs, then (wrapped) program and summary
+  std::vector<RemoteName> names;  ///< inputs, outputs, of the environment, then (wrapped) program and summary
 };
 
 }  // namespace taskmill::manager

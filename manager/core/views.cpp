@@ -44,6 +44,22 @@ TaskView State::view_task(std::uint32_t task) const {
   return v;
 }
 
+std::optional<TaskSpec> Machine::spec(TaskId id) const {
+  const State& s = *state_;
+  const std::uint32_t slot = id.valid() ? s.ids.find(id.value()) : no_index;
+  if (slot == no_index) return std::nullopt;
+  const TaskRecord& record = s.tasks[slot];
+  TaskSpec spec = s.specs.unpack(record.spec);
+  const SpecView view = s.spec_of(record);
+  spec.category = s.categories[view->category].name();
+  spec.priority = record.priority;
+  if (view->environment > 0) spec.environment_archive = s.environments[view->environment - 1].name;
+  for (const auto& feature : s.feature_sets[view->features]) {
+    if (spec.coprocess.empty() || feature != "wq_worker_coprocess:" + spec.coprocess) spec.features.push_back(feature);
+  }
+  return spec;
+}
+
 WorkerView State::view_worker(std::uint32_t slot) const {
   const Worker& w = workers[slot];
   WorkerView v;

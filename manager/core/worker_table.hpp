@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <set>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -77,7 +78,8 @@ struct Worker {
   FlatMap<CacheEntry> cache;
   std::vector<RetiredCopy> retired;
   SmallQueue<Staging> stagings;
-  std::uint32_t replies = 0;  ///< requested and not yet complete
+  std::set<std::uint32_t> environments_here;  ///< files that it has reported unpacked
+  std::uint32_t replies = 0;                  ///< requested and not yet complete
   bool results_requested = false, results_noted = false;
   Time stage_deadline{}, reply_deadline{}, stage_began{};
 

@@ -93,8 +93,8 @@ Hub::Hub(boost::asio::io_context& io, HubConfig config, HubEvents events)
       shut_down_timer_(io),
       started_(aio::steady_now()) {
   auto changed = [this] { wake(); };
-  outbound_context_ = std::make_shared<Outbound::Context>(
-      Outbound::Context{machine_, pool_, downloads_, std::move(changed), {}, std::make_shared<StopSignal>()});
+  outbound_context_ = std::make_shared<Outbound::Context>(Outbound::Context{
+      machine_, pool_, downloads_, std::move(changed), {}, std::make_shared<StopSignal>(), config_.environments});
   if (events_.on_trace) {
     outbound_context_->trace = [this](ConnId conn, const std::string& text) {
       if (const auto peer = peers_.find(conn); peer != peers_.end()) events_.on_trace(*peer->second, true, text);
@@ -375,10 +375,6 @@ void Hub::trace_received(const Peer& peer, std::string_view bytes) {
   if (events_.on_trace) events_.on_trace(peer, false, bytes);
 }
 
-protocol::CapabilitySet Hub::capabilities() const {
-  return {protocol::Capability::measure, protocol::Capability::enforce};
-}
-
 void Hub::note(NoticeLevel level, const std::string& text) {
   if (events_.on_notice) events_.on_notice(level, text);
 }
@@ -394,6 +390,8 @@ void Hub::note_refused(const Peer& peer, const std::string& text) {
 
 Stats Hub::stats() const {
   Stats stats = machine_.stats();
+  stats.environments = environments_;
+  stats.bytes_sent += environments_.bytes_sent;
   stats.time_internal = times_.internal;
   stats.time_status_msgs = times_.status_msgs;
   const auto alive = (aio::steady_now() - started_).count();

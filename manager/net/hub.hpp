@@ -47,6 +47,7 @@ struct HubConfig {
   std::uint64_t disk_reserve = 64ULL << 20;  ///< bytes that stay free where outputs are stored
   std::size_t max_connections = 0;           ///< 0: what the limit of open files allows
   unsigned pool_threads = 2;
+  std::shared_ptr<EnvironmentLibrary> environments;  ///< null: every worker gets environments as files
 };
 
 /// What the hub tells its owner. All calls come from the control thread; `effects` is valid during the call.
@@ -104,6 +105,7 @@ class Hub final : public PeerOwner {
   void answer_status(Peer& peer, protocol::StatusKind kind) override;
   void answer_http(Peer& peer, std::string_view path) override;
   void peer_closed(Peer& peer, CloseReason reason, const std::string& text) override;
+  void environment_reported(const Peer& peer, const pb::EnvironmentReady& ready) override;
   void trace_received(const Peer& peer, std::string_view bytes) override;
   void note(NoticeLevel level, const std::string& text) override;
   void note_refused(const Peer& peer, const std::string& text) override;
@@ -143,6 +145,7 @@ class Hub final : public PeerOwner {
   std::map<ConnId, std::unique_ptr<StatusAnswer>> answers_;
   StatusIdentity identity_;
   ShellTimes times_;
+  EnvironmentCounts environments_;
   Time started_;
   std::optional<Time> armed_;
   std::function<void()> shut_down_done_;

@@ -4,7 +4,9 @@
 #include <utility>
 
 #include "common/aio/clock.hpp"
+#include "manager/net/environment_library.hpp"
 #include "protocol/format.hpp"
+#include "protocol/pb/frames.hpp"
 #include "protocol/result_code.hpp"
 
 namespace taskmill::manager {
@@ -202,6 +204,8 @@ bool Outbound::perform_stage(Op& op) {
     case FileKind::url:
     case FileKind::command:
       return stage_source(op);
+    case FileKind::environment:
+      return stage_environment(op);
     default:
       stage_done(op, {}, 0);
       return true;
@@ -247,6 +251,29 @@ bool Outbound::stage_source(Op& op) {
     stage_failed(op.path.substr(0, 80) + ": too long for one line of the wire, or holds a control character", false);
   }
   return true;
+}
+
+// Only offered: what the worker lacks of it goes beside the queue (EnvironmentFeed), and tasks wait at the worker.
+bool Outbound::stage_environment(Op& op) {
+  const auto digest = archive::Digest::from_hex(op.path);
+  const auto environment = context_->environments && digest ? context_->environments->find(*digest) : nullptr;
+  if (!environment) {
+    stage_failed("environment " + op.path.substr(0, 16) + " is not known any more", false);
+    return true;
+  }
+  protocol::append_frame(wire_, context_->environments->offer(*environment), false);
+  stage_done(op, {}, 0);
+  return true;
+}
+
+bool Outbound::can_send_frames() const {
+  const bool inside_tree = !ops_.empty() && ops_.front()->tree != nullptr;
+  return !closing_ && !inside_tree && connection_->is_open() && !connection_->is_congested();
+}
+
+void Outbound::send_frames(std::shared_ptr<const std::string> frames, std::uint64_t ticket) {
+  flush_text();
+  connection_->send_buffer(std::move(frames), ticket);
 }
 
 bool Outbound::stage_opened(Op& op) {

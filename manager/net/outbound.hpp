@@ -23,6 +23,8 @@
 
 namespace taskmill::manager {
 
+class EnvironmentLibrary;
+
 /// A `get` that was sent and not yet answered.
 struct PendingFetch {
   TaskId task;
@@ -43,6 +45,7 @@ class Outbound : public std::enable_shared_from_this<Outbound> {
     std::function<void()> changed;                          ///< facts were given to the machine outside of its own run
     std::function<void(ConnId, const std::string&)> trace;  ///< each line sent, for the debug log; may be empty
     std::shared_ptr<StopSignal> stop;                       ///< ends downloads
+    std::shared_ptr<EnvironmentLibrary> environments;       ///< null: nothing is offered
   };
   Outbound(ConnId conn, std::shared_ptr<Context> context, protocol::ManagerSession& session,
            std::deque<PendingFetch>& fetches);
@@ -58,6 +61,9 @@ class Outbound : public std::enable_shared_from_this<Outbound> {
   void add(const Action& action, const Effects& effects);
   /// Text outside of the machine's actions (password exchange, `name`, status).
   void say(std::string_view text);
+  /// Whole frames, when can_send_frames(): not inside the directory that is being sent, nor above the outbox's mark.
+  void send_frames(std::shared_ptr<const std::string> frames, std::uint64_t ticket);
+  [[nodiscard]] bool can_send_frames() const;
   /// Moves what can be moved and hands the text gathered to the connection.
   void pump();
   void on_sent(std::uint64_t ticket);
@@ -103,6 +109,7 @@ class Outbound : public std::enable_shared_from_this<Outbound> {
   bool stage_tree(Op& op);
   bool stage_buffer(Op& op);
   bool stage_source(Op& op);
+  bool stage_environment(Op& op);
   void stage_done(const Op& op, StageDone done, std::uint64_t ticket);
   void stage_failed(std::string text, bool damaged);
   void report_in_order();

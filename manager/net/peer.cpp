@@ -7,21 +7,15 @@
 #include <cstring>
 
 #include "common/aio/clock.hpp"
+#include "manager/net/environment_feed.hpp"
 #include "manager/net/monitor_summary.hpp"
-#include "manager/net/native_measurement.hpp"
 #include "protocol/format.hpp"
 #include "protocol/limits.hpp"
-#include "protocol/pb/frames.hpp"
-#include "protocol/pb/measurement.hpp"
 
 namespace taskmill::manager {
 namespace {
 
 constexpr std::uint64_t slice_ticket = ~0ULL;  // never one of Outbound's
-
-// A measurement takes some hundred bytes; results follow it soon.
-constexpr std::uint64_t max_measurement = 64U << 10;
-constexpr std::size_t max_waiting_measurements = 10'000;
 
 }  // namespace
 
@@ -31,13 +25,18 @@ Peer::Peer(PeerOwner& owner, ConnId id, protocol::ManagerSession::Config session
       id_(id),
       session_(std::move(session)),
       connection_(std::make_shared<aio::Connection>(std::move(socket), *this)),
-      outbound_(std::make_shared<Outbound>(id, std::move(context), session_, fetches_)),
+      outbound_(std::make_shared<Outbound>(id, context, session_, fetches_)),
       address_(connection_->peer_text()),
       handshake_(owner.capabilities()) {
-  outbound_->attach(connection_, [this] { update_congestion(); });
+  if (context->environments) feed_ = make_feed(context);
+  outbound_->attach(connection_, [this] {
+    update_congestion();
+    if (feed_) feed_->pump();
+  });
 }
 
 Peer::~Peer() {
+  if (feed_) feed_->shut();
   outbound_->shut();
   connection_->detach();
 }
@@ -75,6 +74,7 @@ void Peer::finish_status() {
 }
 
 void Peer::on_closed(const aio::CloseReason& reason) {
+  if (feed_) feed_->shut();
   outbound_->shut();
   if (output_) output_->abandon_file();
   if (reason.kind != aio::CloseReason::Kind::local && close_reason_ != CloseReason::released) {
@@ -90,6 +90,7 @@ void Peer::send_slice(std::string text) {
 }
 
 void Peer::on_sent(std::uint64_t ticket) {
+  if (ticket == feed_ticket) return feed_->on_sent();
   if (ticket != slice_ticket) return outbound_->on_sent(ticket);
   if (on_room) on_room();
 }
@@ -422,42 +423,6 @@ void Peer::on_cache_invalid(const protocol::CacheInvalid& message) {
   }
   begin_body(Sink::message, message.length);
   to_keep_ = std::min<std::uint64_t>(message.length, protocol::max_cache_invalid);
-}
-
-// --- native workers (docs/extensions.md) ---
-
-void Peer::on_info(std::string_view field, std::string_view value) {
-  owner_.machine().on_info(id_, field, value, aio::now());
-  if (field != protocol::capability_field || !handshake_.on_worker_list(value)) return;
-  std::string line;
-  protocol::tlq(line, protocol::format_capability_token(handshake_.agreed()));
-  outbound_->say(line);
-  outbound_->pump();
-  session_.allow_frames(true);
-  WorkerFacts facts;
-  facts.measures = handshake_.can(protocol::Capability::measure);
-  facts.enforces = handshake_.can(protocol::Capability::enforce);
-  owner_.machine().on_native(id_, facts, aio::now());
-}
-
-void Peer::on_frame(const protocol::Frame& frame) {
-  const bool expected = protocol::frame_allowed(frame.kind, protocol::Direction::to_manager, handshake_.agreed());
-  if (!expected || frame.length > max_measurement) {
-    return fail(CloseReason::protocol_error, "an extension frame of kind " + std::to_string(frame.kind) + " and " +
-                                                 std::to_string(frame.length) + " bytes was not agreed on");
-  }
-  frame_kind_ = frame.kind;
-  message_.clear();
-  begin_body(Sink::frame, frame.length);
-}
-
-void Peer::on_frame_body() {
-  const auto message = protocol::parse_frame<pb::TaskMeasurement>(frame_kind_, message_);
-  message_.clear();
-  if (!message) return fail(CloseReason::protocol_error, "a measurement that is none");
-  if (measured_.size() >= max_waiting_measurements) measured_.clear();  // of tasks whose results never came
-  const auto measured = protocol::from_message(*message);
-  measured_[message->task_id()] = {to_core(measured), limit_text(measured)};
 }
 
 }  // namespace taskmill::manager

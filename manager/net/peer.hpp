@@ -22,8 +22,13 @@
 #include "protocol/capabilities.hpp"
 #include "protocol/manager_session.hpp"
 
+namespace taskmill::pb {
+class EnvironmentReady;
+}
+
 namespace taskmill::manager {
 
+class EnvironmentFeed;
 class Peer;
 
 /// What a peer needs from the hub.
@@ -46,6 +51,7 @@ class PeerOwner {
   virtual void note(NoticeLevel level, const std::string& text) = 0;
   /// Somebody does not know the password, or uses one where none is: the user hears of it once per host.
   virtual void note_refused(const Peer& peer, const std::string& text) = 0;
+  virtual void environment_reported(const Peer& peer, const pb::EnvironmentReady& ready) = 0;
   /// What is wanted of native workers.
   [[nodiscard]] virtual protocol::CapabilitySet capabilities() const = 0;
 };
@@ -92,6 +98,7 @@ class Peer final : public aio::ConnectionHandler {
  private:
   enum class Sink : std::uint8_t { none, drop, text, file, watch, message, frame };
   struct Handler;
+  static constexpr std::uint64_t feed_ticket = ~0ULL - 1;  ///< never one of Outbound's
 
   std::size_t take_body(std::string_view bytes, bool& spliced);
   void write_body(std::string_view bytes);
@@ -110,6 +117,10 @@ class Peer final : public aio::ConnectionHandler {
   void on_info(std::string_view field, std::string_view value);
   void on_frame(const protocol::Frame& frame);
   void on_frame_body();
+  void on_measurement(std::string_view body);
+  void on_environment_need(std::string_view body);
+  void on_environment_ready(std::string_view body);
+  std::shared_ptr<EnvironmentFeed> make_feed(const std::shared_ptr<Outbound::Context>& context);
   void note_local_error(ErrorCode error, std::string_view relative);
   OutputFile& output();
 
@@ -142,6 +153,7 @@ class Peer final : public aio::ConnectionHandler {
   };
   protocol::CapabilityHandshake handshake_;
   std::unordered_map<std::int64_t, Measured> measured_;
+  std::shared_ptr<EnvironmentFeed> feed_;  ///< null: no environments are offered
 
   // The reply to the oldest `get`.
   std::unique_ptr<OutputFile> output_;

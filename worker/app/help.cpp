@@ -25,6 +25,9 @@ constexpr const char* how_tasks_run = R"(How tasks run:
     --process-limit=N        Stop a task with more processes at one time (default 2000; 0: no limit).
     --cgroup=WHERE           Run each task in a control group (v2): auto (default: below our own, if it is delegated to
                              us), off, or the folder of one.
+    --cache-dir=DIR          Keep software environments in DIR, shared by all workers of this user on this machine;
+                             otherwise they live in the workspace, for all sessions of this worker.
+    --cache-limit=MB         Unused environments are removed above this, the least recently used first (default 20480).
     --use-shell              Start even the simplest command through /bin/sh.
     --coprocess=PROGRAM      Answers function tasks; --coprocesses-total=N copies of it run (default: one for each core),
                              each announced with --coprocess-cores=N, -memory, -disk, -gpus (default: the worker's).

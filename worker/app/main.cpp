@@ -51,6 +51,12 @@ Duration seconds(std::int64_t count) {
   return std::chrono::seconds(std::clamp<std::int64_t>(count, -1, 1'000'000'000));
 }
 
+// What this program can do beyond the old wire.
+protocol::CapabilitySet capabilities() {
+  using enum protocol::Capability;
+  return {enforce, env, measure, zstd};
+}
+
 MachineConfig machine_config(const Options& options, const measure::HostResources& host, const Workspace& space,
                              std::uint64_t seed) {
   MachineConfig config;
@@ -75,7 +81,7 @@ MachineConfig machine_config(const Options& options, const measure::HostResource
   who.software = "8.0.0-taskmill-0.1";
   who.worker_id = "worker-" + hex_id();
   who.features = options.features;
-  who.capabilities = Measuring::capabilities();
+  who.capabilities = protocol::format_capabilities(capabilities());
   if (config.offered.gpus > 0 && !host.gpus.empty() && !host.gpus.front().name.empty()) {
     who.features.push_back(host.gpus.front().name);
   }
@@ -123,6 +129,9 @@ WorkerSettings settings_of(const Options& options, const measure::HostResources&
   const auto each_core = static_cast<std::int64_t>(settings.machine.offered.cores);
   settings.coprocesses = static_cast<std::size_t>(
       std::max<std::int64_t>(options.coprocesses_total > 0 ? options.coprocesses_total : each_core, 1));
+  settings.capabilities = capabilities();
+  settings.environments.cache_directory = options.cache_directory;
+  settings.environments.limit_bytes = static_cast<std::uint64_t>(options.cache_limit_mb) << 20U;
   settings.direct_start = !options.use_shell && shell_is_dash();
   settings.environment = inherited_environment();
   for (const auto& gpu : host.gpus) settings.gpus.push_back(gpu.id);

@@ -59,7 +59,9 @@ enum Long : int {
   long_enforce,
   long_enforce_cores,
   long_cgroup,
-  long_processes
+  long_processes,
+  long_cache_dir,
+  long_cache_limit
 };
 
 constexpr std::int64_t most_coprocesses = 1000;
@@ -119,7 +121,7 @@ const std::array<option, 50> long_options = {{
 }};
 
 // Options that came later, and legacy ones with another shape; a second table keeps the first readable.
-const std::array<option, 12> more_options = {{
+const std::array<option, 14> more_options = {{
     {"advertise", no_argument, nullptr, 'a'},
     {"measure-capacity", no_argument, nullptr, 'c'},
     {"disk-threshold", required_argument, nullptr, 'z'},
@@ -131,6 +133,8 @@ const std::array<option, 12> more_options = {{
     {"enforce-cores", no_argument, nullptr, long_enforce_cores},
     {"cgroup", required_argument, nullptr, long_cgroup},
     {"process-limit", required_argument, nullptr, long_processes},
+    {"cache-dir", required_argument, nullptr, long_cache_dir},
+    {"cache-limit", required_argument, nullptr, long_cache_limit},
     {nullptr, 0, nullptr, 0},
 }};
 
@@ -298,9 +302,29 @@ class Parser {
         return take_cgroup(value);
       case long_enforce:
         return take_enforce(value);
+      default:
+        return take_newer(code, value);
+    }
+  }
+
+  bool take_newer(int code, const char* value) {
+    switch (code) {
       case long_processes:
         options_.limits.max_processes = lenient_integer(value);
         return true;
+      case long_cache_dir:
+        options_.cache_directory = value;
+        return true;
+      case long_cache_limit: {
+        const auto megabytes = parse_int(value);
+        if (!megabytes || *megabytes < 1 || *megabytes > 1'000'000'000) {
+          parsed_.message = "--cache-limit: not a number of megabytes: " + std::string(value);
+          parsed_.exit_code = 1;
+          return false;
+        }
+        options_.cache_limit_mb = *megabytes;
+        return true;
+      }
       default:
         return take_coprocess(code, value);
     }

@@ -44,6 +44,8 @@ struct Options {
   std::string coprocess_command;       ///< for the shell, with the program's whole path
   std::int64_t coprocesses_total = 0;  ///< not positive: one for each core
   std::int64_t coprocess_cores = -1, coprocess_memory = -1, coprocess_disk = -1, coprocess_gpus = -1;
+  std::string cache_directory;
+  std::int64_t cache_limit_mb = 20480;
 
   std::vector<std::string> debug_flags;
   std::string debug_file;

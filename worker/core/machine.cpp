@@ -96,6 +96,7 @@ void Machine::on_session_ended(SessionEnd end, Time now, Effects& effects) {
   fetch_queue_.clear();
   cache_.clear();
   evicted_.clear();
+  environments_.clear();
   finished_.clear();
   watch_dirty_ = false;
   running_changed_ = false;
@@ -263,7 +264,7 @@ void Machine::check_idle(Now now, Effects& effects) {
           effects);
     return;
   }
-  const bool its_turn = running_ == 0 && ready_count_ == 0 && fetches_.empty();
+  const bool its_turn = running_ == 0 && ready_count_ == 0 && fetches_.empty() && !awaits_any_environment();
   if (its_turn && now.time >= last_heard_ + std::max(config_.idle_timeout, least_silence)) {
     leave(SessionEnd::lost, "the manager did not ask for the results that wait for it", effects);
   }
@@ -294,7 +295,7 @@ std::optional<Time> Machine::next_deadline() const {
   if (!in_session_) return next;
   if (by_id_.empty()) {
     next = earlier(next, life_.idle_deadline());
-  } else if (running_ == 0 && ready_count_ == 0 && fetches_.empty()) {
+  } else if (running_ == 0 && ready_count_ == 0 && fetches_.empty() && !awaits_any_environment()) {
     next = earlier(next, last_heard_ + std::max(config_.idle_timeout, least_silence));
   }
   for (const auto& [id, fetch] : fetches_) next = earlier(next, fetch.limit);

@@ -81,6 +81,11 @@ class Machine {
                  Time now);
   void on_store_failed(std::string_view name, const std::string& why, Time now, Effects& effects);
   void on_unlink(std::string_view name, Time now, Effects& effects);
+  /// An environment is on its way: tasks may name it from now on, and wait for it without resources.
+  void on_environment_offered(const std::string& digest, Time now);
+  void on_environment_ready(const std::string& digest, Time now);
+  /// Tasks that wait for it, or name it later, are given back.
+  void on_environment_failed(const std::string& digest, Time now);
   void on_work(Time now) { life_.on_work(now); }
 
   // --- what became of effects ---
@@ -137,6 +142,10 @@ class Machine {
   void act_on_limits(Now now, Effects& effects);
   void set_limit(TaskSlot& slot, Now now);
 
+  // machine_environments.cpp
+  bool await_environment(TaskSlot& slot);
+  [[nodiscard]] bool awaits_any_environment() const;
+
   // machine_cache.cpp
   void start_fetch(const std::string& name, CacheEntry& entry, Time now, Effects& effects);
   void pump_fetches(Time now, Effects& effects);
@@ -184,6 +193,12 @@ class Machine {
   std::map<std::uint64_t, Fetch> fetches_;  ///< running
   std::deque<std::string> fetch_queue_;
   std::uint64_t next_fetch_ = 1;
+
+  struct EnvironmentEntry {
+    enum class State : std::uint8_t { coming, ready, failed } state = State::coming;
+    std::vector<TaskKey> waiting;
+  };
+  std::map<std::string, EnvironmentEntry> environments_;  ///< offered in this session, by digest
 
   bool in_session_ = false;
   int version_ = 11;

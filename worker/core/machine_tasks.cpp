@@ -101,6 +101,7 @@ bool Machine::admit(TaskSlot& task) {
 }
 
 void Machine::await_inputs(TaskSlot& task, Time now, Effects& effects) {
+  if (!await_environment(task)) return;
   for (const auto& input : task.description.inputs) {
     if (input.empty_directory) continue;
     CacheEntry* entry = cache_.find(input.cache_name);
@@ -130,6 +131,8 @@ void Machine::withdraw(TaskSlot& task) {
     for (const auto& input : task.description.inputs) {
       if (CacheEntry* entry = cache_.find(input.cache_name)) std::erase(entry->waiting, task.key);
     }
+    if (const auto at = environments_.find(task.description.environment); at != environments_.end())
+      std::erase(at->second.waiting, task.key);
   }
   if (task.state != TaskState::ready) return;
   const auto group = ready_.find(task.amount);

@@ -14,7 +14,7 @@
 namespace taskmill::worker {
 
 enum class TaskState : std::uint8_t {
-  awaiting_inputs,  ///< some input is being fetched
+  awaiting_inputs,  ///< some input is being fetched, or its environment is not there yet
   ready,            ///< waits for resources; holds none
   staging,          ///< holds resources; its sandbox is being prepared
   running,          ///< has a process

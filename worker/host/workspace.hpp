@@ -8,6 +8,7 @@
 //     out/       captured output of tasks
 //     tmp/       $WORKER_TMPDIR
 //     trash/     moved here by rename, deleted in the background
+//     .env/      software environments, when they have no directory of their own (net/environments.hpp)
 //
 // Paths are used only to tell tasks where they are; the worker itself works relative to the directory descriptors.
 #pragma once

@@ -9,6 +9,7 @@
 
 #include "common/aio/clock.hpp"
 #include "common/aio/pool.hpp"
+#include "protocol/capabilities.hpp"
 #include "worker/core/environment.hpp"
 #include "worker/core/log.hpp"
 #include "worker/core/machine.hpp"
@@ -18,6 +19,10 @@
 #include "worker/host/sandbox.hpp"
 #include "worker/host/workspace.hpp"
 #include "worker/net/disposal.hpp"
+
+namespace taskmill::archive {
+class EnvironmentLease;
+}
 
 namespace taskmill::worker {
 
@@ -36,12 +41,15 @@ struct Context {
   const Environment& environment;
   StagePolicy policy;
   std::string task_wrapper;
-  bool direct_start = true;  ///< simple commands need no shell
-  os::UniqueFd null;         ///< /dev/null
+  bool direct_start = true;                                         ///< simple commands need no shell
+  os::UniqueFd null;                                                ///< /dev/null
+  protocol::CapabilityHandshake native{protocol::CapabilitySet{}};  ///< with the manager of this session
   std::shared_ptr<std::atomic<bool>> stop = std::make_shared<std::atomic<bool>>(false);
   std::function<void()> wake;
   std::function<void()> sweep;         ///< after the end of any process
   Coprocesses* coprocesses = nullptr;  ///< answer function tasks; nullptr: there are none
+  /// The environment with this digest, if it is ready.
+  std::function<std::shared_ptr<const archive::EnvironmentLease>(const std::string&)> environment_lease;
 
   [[nodiscard]] Places places() const { return {space.top(), space.cache(), space.trash()}; }
 };

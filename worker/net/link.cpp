@@ -49,6 +49,10 @@ std::size_t Link::on_data(std::span<const char> bytes) {
   while (used < bytes.size() && connection_->is_open() && fault_text_.empty() && events_ != nullptr) {
     const auto rest = bytes.subspan(used);
     if (ready_) heard_ = true;
+    if (in_frame_) {
+      used += take_frame(rest);
+      continue;
+    }
     auto step = session_.next(rest);
     used += step.consumed;
     if (tracing_ && ready_ && step.consumed > 0) {
@@ -77,29 +81,60 @@ bool Link::handle(protocol::Step<protocol::ToWorker>& step, std::span<const char
     fail(protocol::Problem::auth_unexpected, "this manager requires a password");
     return false;
   }
+  if (const auto* frame = std::get_if<protocol::ManagerFrame>(&*step.message)) return begin_frame(*frame);
   const std::uint64_t length = session_.body_left();
   auto* file = std::get_if<protocol::PutFile>(&*step.message);
   if (file == nullptr) {
     events_->on_link_message(*step.message);
-    if (length == 0) return true;
+    return true;
   }
-  if (file != nullptr && length <= rest.size()) {
+  if (length <= rest.size()) {
     events_->on_whole_body(*file, {rest.data(), static_cast<std::size_t>(length)});
     session_.body_taken(length);
     used += static_cast<std::size_t>(length);
     return true;
   }
-  dropping_ = file == nullptr;
-  const int fd = file != nullptr ? events_->on_body_begins(*file) : -1;
   // The connection writes what has arrived already, then splices the rest.
-  connection_->receive_into(fd, length);
+  connection_->receive_into(events_->on_body_begins(*file), length);
   return false;
+}
+
+bool Link::begin_frame(const protocol::ManagerFrame& frame) {
+  if (!events_->on_link_frame_begins(frame.kind)) {
+    fail(protocol::Problem::unknown_message,
+         "an extension frame of kind " + std::to_string(frame.kind) + " was not agreed on");
+    return false;
+  }
+  in_frame_ = true;
+  frame_kind_ = frame.kind;
+  if (frame.length == 0) take_frame({});
+  return true;
+}
+
+// Memory grows with what has arrived, never with what was announced.
+std::size_t Link::take_frame(std::span<const char> bytes) {
+  const auto left = session_.body_left();
+  const auto here = static_cast<std::size_t>(std::min<std::uint64_t>(left, bytes.size()));
+  const std::string_view part(bytes.data(), here);
+  session_.body_taken(here);
+  if (here < left) {
+    frame_body_.append(part);
+    return here;
+  }
+  in_frame_ = false;
+  if (frame_body_.empty()) {
+    events_->on_link_frame(frame_kind_, part);
+  } else {
+    frame_body_.append(part);
+    const auto body = std::exchange(frame_body_, {});
+    events_->on_link_frame(frame_kind_, body);
+  }
+  return here;
 }
 
 void Link::on_body_done(ErrorCode file_error) {
   session_.body_taken(session_.body_left());
-  if (!dropping_ && events_ != nullptr) events_->on_body_ended(file_error);
-  dropping_ = false;
+  if (events_ != nullptr) events_->on_body_ended(file_error);
 }
 
 void Link::on_drained() {

@@ -32,6 +32,9 @@ class LinkEvents {
   /// Descriptor for the body, -1 to drop it.
   virtual int on_body_begins(const protocol::PutFile& file) = 0;
   virtual void on_body_ended(ErrorCode file_error) = 0;
+  /// May an extension frame of this kind come now? If not, the session ends.
+  virtual bool on_link_frame_begins(std::uint32_t kind) = 0;
+  virtual void on_link_frame(std::uint32_t kind, std::string_view body) = 0;
   /// All bytes of this turn have been handled.
   virtual void on_link_pause() = 0;
   virtual void on_link_drained() = 0;
@@ -55,6 +58,8 @@ class Link : public aio::ConnectionHandler {
   /// Anything after the password exchange? (A manager of another version closes without a word.)
   [[nodiscard]] bool heard_anything() const { return heard_; }
   [[nodiscard]] bool is_ready() const { return ready_; }
+  /// The manager has chosen extensions: their frames are read from now on.
+  void allow_frames() { session_.allow_frames(true); }
   void close(std::string why) { connection_->close(std::move(why)); }
   void finish(std::string why) {
     finishing_ = true;
@@ -67,8 +72,9 @@ class Link : public aio::ConnectionHandler {
   void on_secured() override;
   void on_drained() override;
   void on_closed(const aio::CloseReason& reason) override;
-  std::size_t take_body(std::span<const char> bytes);
   bool handle(protocol::Step<protocol::ToWorker>& step, std::span<const char> rest, std::size_t& used);
+  bool begin_frame(const protocol::ManagerFrame& frame);
+  std::size_t take_frame(std::span<const char> bytes);
   void fail(protocol::Problem problem, const std::string& detail);
   void become_ready();
 
@@ -81,7 +87,9 @@ class Link : public aio::ConnectionHandler {
   bool heard_ = false;
   bool ready_ = false;
   bool finishing_ = false;
-  bool dropping_ = false;  ///< an extension body nobody wants
+  bool in_frame_ = false;  ///< the body to come is that of a frame
+  std::uint32_t frame_kind_ = 0;
+  std::string frame_body_;  ///< of a frame that comes in pieces
   LinkFault fault_ = LinkFault::closed;
   std::string fault_text_;
 };

@@ -10,8 +10,6 @@
 namespace taskmill::worker {
 namespace {
 
-const protocol::CapabilitySet ours = {protocol::Capability::measure, protocol::Capability::enforce};
-
 measure::WatchdogOptions watchdog_options() { return {}; }
 
 constexpr std::int64_t most = 1'000'000'000'000;
@@ -29,21 +27,11 @@ std::optional<std::int64_t> whole(const std::optional<double>& value) {
 }  // namespace
 
 Measuring::Measuring(Context& context, LimitPolicy policy)
-    : context_(context),
-      policy_(policy),
-      handshake_(ours),
-      watchdog_(context.processes.watch(), watchdog_options()),
-      timer_(context.io) {
+    : context_(context), policy_(policy), watchdog_(context.processes.watch(), watchdog_options()), timer_(context.io) {
   context_.log.detail(groups_.open(policy_.cgroup));
 }
 
 Measuring::~Measuring() = default;
-
-std::string Measuring::capabilities() { return protocol::format_capabilities(ours); }
-
-void Measuring::on_session_started() { handshake_ = protocol::CapabilityHandshake(ours); }
-
-bool Measuring::on_token(std::string_view token) { return handshake_.on_manager_token(token); }
 
 measure::Limits Measuring::limits_of(const TaskSlot& task) const {
   using Enforce = LimitPolicy::Enforce;
@@ -52,7 +40,7 @@ measure::Limits Measuring::limits_of(const TaskSlot& task) const {
   limits.processes = positive(policy_.max_processes);
   if (told.processes) limits.processes = std::min(*whole(told.processes), limits.processes.value_or(most));
   if (policy_.enforce == Enforce::never || !task.claim) return limits;
-  if (handshake_.can(protocol::Capability::enforce)) {
+  if (context_.native.can(protocol::Capability::enforce)) {
     limits.memory = whole(told.memory);
     limits.disk = whole(told.disk);
     limits.cores = told.cores;
@@ -79,7 +67,9 @@ void Measuring::started(std::uint64_t task, pid_t pid, Time now) {
   arm();
 }
 
-bool Measuring::is_told() const { return handshake_.can(protocol::Capability::measure) || context_.log.detailed(); }
+bool Measuring::is_told() const {
+  return context_.native.can(protocol::Capability::measure) || context_.log.detailed();
+}
 
 void Measuring::ended(std::uint64_t task, Time now) {
   if (const TaskSlot* slot = context_.machine.slot(task); slot != nullptr && groups_.ran_out_of_memory(task)) {
@@ -105,7 +95,7 @@ std::string Measuring::finish(std::uint64_t task, const rusage& usage, Time now)
                         to_text(*measured, static_cast<double>(slot->claim ? slot->claim->amount.gpus : 0)));
   }
   // Of a dying one nobody wants to know.
-  if (slot->state == TaskState::running && handshake_.can(protocol::Capability::measure)) tell(*slot, *measured);
+  if (slot->state == TaskState::running && context_.native.can(protocol::Capability::measure)) tell(*slot, *measured);
   return {};
 }
 
@@ -128,7 +118,7 @@ void Measuring::tell(const TaskSlot& task, const measure::Measurement& measured)
   const auto wall = aio::now().wall.time_since_epoch() - measured.wall;
   const auto message =
       protocol::to_message(measured, task.description.task_id, wall.count(), measure::MeterOptions().cores_window);
-  protocol::append_frame(context_.effects.lines, message, handshake_.can(protocol::Capability::zstd));
+  protocol::append_frame(context_.effects.lines, message, context_.native.can(protocol::Capability::zstd));
 }
 
 void Measuring::arm() {

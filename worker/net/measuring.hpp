@@ -9,11 +9,9 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <unordered_map>
 
 #include "common/measure/watchdog.hpp"
-#include "protocol/capabilities.hpp"
 #include "worker/core/limit_policy.hpp"
 #include "worker/host/task_groups.hpp"
 #include "worker/host/task_probe.hpp"
@@ -25,12 +23,6 @@ class Measuring : public TaskProbe {
  public:
   Measuring(Context& context, LimitPolicy policy);
   ~Measuring() override;
-
-  /// What the worker announces behind its id.
-  static std::string capabilities();
-  void on_session_started();
-  /// A `tlq` token of the manager: true if it was its choice of capabilities.
-  bool on_token(std::string_view token);
 
   void started(std::uint64_t task, pid_t pid, Time now) override;
   void ended(std::uint64_t task, Time now) override;
@@ -48,7 +40,6 @@ class Measuring : public TaskProbe {
 
   Context& context_;
   LimitPolicy policy_;
-  protocol::CapabilityHandshake handshake_;
   TaskGroups groups_;
   std::unordered_map<std::uint64_t, double> out_of_memory_;  ///< stopped by the kernel: MB that were allowed
   measure::Watchdog watchdog_;

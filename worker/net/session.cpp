@@ -101,7 +101,7 @@ void Worker::on_link_ready() {
   next_disk_ = aio::steady_now() + std::chrono::seconds(30);
   cache_writer_ = std::make_unique<CacheWriter>(space_);
   replies_ = std::make_unique<Replies>(link_->connection(), space_.cache(), [this] { answer_results(); });
-  measuring_.on_session_started();
+  context_.native = protocol::CapabilityHandshake(settings_.capabilities);
   machine_.on_session_started(target_.key, target_.version, aio::now(), effects_);
   wake();
 }
@@ -112,7 +112,7 @@ void Worker::on_link_message(protocol::ToWorker& message) {
   const Now now = aio::now();
   const auto ignore = [](const auto&) {};
   std::visit(Overloaded{
-                 [&](protocol::RunTask& run) { machine_.on_task(std::move(run.task), now, effects_); },
+                 [&](protocol::RunTask& run) { handle(run); },
                  [&](protocol::Kill& kill) { machine_.on_kill(kill.task_id, now.time, effects_); },
                  [&](protocol::SendResults&) {
                    machine_.on_results_requested();
@@ -155,7 +155,8 @@ void Worker::on_link_message(protocol::ToWorker& message) {
                  [&](protocol::Check&) { machine_.on_check(effects_); },
                  [&](protocol::Tlq& tlq) {
                    // Legacy: a place in a task queue, of which only the reception counts.
-                   if (!measuring_.on_token(tlq.token)) machine_.on_work(now.time);
+                   if (!context_.native.on_manager_token(tlq.token)) return machine_.on_work(now.time);
+                   link_->allow_frames();
                  },
                  [&](protocol::Release&) {
                    if (!effects_.leave) effects_.leave = Leave{SessionEnd::released, "released by the manager"};
@@ -167,6 +168,27 @@ void Worker::on_link_message(protocol::ToWorker& message) {
                  ignore,
              },
              message);
+}
+
+bool Worker::on_link_frame_begins(std::uint32_t kind) {
+  return protocol::frame_allowed(kind, protocol::Direction::to_worker, context_.native.agreed());
+}
+
+void Worker::on_link_frame(std::uint32_t kind, std::string_view body) {
+  switch (static_cast<protocol::FrameKind>(kind & ~protocol::frame_compressed)) {
+    case protocol::FrameKind::environment_offer:
+    case protocol::FrameKind::chunk_data:
+      if (!environments_.on_frame(kind, body))
+        link_->close("the manager sent an environment frame that makes no sense");
+      return;
+    default:
+      break;  // no other kind is agreed on
+  }
+}
+
+void Worker::handle(protocol::RunTask& message) {
+  if (context_.native.can(protocol::Capability::env)) take_environment(message.task);
+  machine_.on_task(std::move(message.task), aio::now(), effects_);
 }
 
 void Worker::handle(protocol::ThirdGet& message) {
@@ -344,6 +366,7 @@ void Worker::end_session(SessionEnd end, const std::string& reason) {
   if (cache_writer_) cache_writer_->abandon(trashed);
   cache_writer_.reset();
   replies_.reset();
+  environments_.on_session_ended();
   drop_link();
   Effects last;
   if (was_ready) {

@@ -14,6 +14,7 @@
 #include "common/os/file.hpp"
 #include "protocol/result_code.hpp"
 #include "worker/core/command_line.hpp"
+#include "worker/net/environments.hpp"
 
 namespace taskmill::worker {
 namespace {
@@ -200,6 +201,10 @@ void TaskRunner::fail_spawn(Run& run, const ErrorCode& error) {
 void TaskRunner::launch(Run& run) {
   const TaskKey key = run.key;
   const TaskSlot& task = *context_.machine.slot(key);
+  if (const auto& digest = task.description.environment; !digest.empty()) {
+    run.environment = context_.environment_lease(digest);
+    if (!run.environment) return fail_start(run, code_of(ENOENT), "its environment is gone");
+  }
   auto capture = context_.captures.acquire();
   if (!capture)
     return fail_start(run, capture.error(), "cannot create the file for its output: " + capture.error().message());
@@ -236,6 +241,8 @@ Result<Started> TaskRunner::spawn(Run& run, const TaskSlot& task) {
   context_.environment.build({task.description.env, *task.claim, start.sandbox, start.sandbox + "/.tmp"},
                              start.environment);
   start.command = task.description.command.value_or("");
+  if (run.environment && !enter_environment(*run.environment, start.environment))
+    start.command = enter_by_script(*run.environment, start.command);
   if (!context_.task_wrapper.empty()) start.command = wrap_command(context_.task_wrapper, start.command);
   start.shell_argv = {"sh", "-c", start.command.c_str(), nullptr};
   os::LaunchPlan plan;

@@ -71,6 +71,7 @@ class TaskRunner {
     std::unique_ptr<Wait> wait;
     os::Reaped reaped;
     std::vector<GuardedFile> guarded;
+    std::shared_ptr<const archive::EnvironmentLease> environment;  ///< held while the task may use it
     std::unique_ptr<boost::asio::steady_timer> patience;
   };
 

@@ -70,12 +70,15 @@ Worker::Worker(boost::asio::io_context& io, Log& log, Workspace& space, WorkerSe
                settings_.task_wrapper,
                settings_.direct_start,
                {},
+               protocol::CapabilityHandshake(protocol::CapabilitySet{}),
+               {},
                {},
                {},
                {},
                nullptr},
       tasks_(context_),
       measuring_(context_, settings_.limits),
+      environments_(context_, settings_.environments),
       fetcher_(context_),
       seeker_(io, log, settings_.ssl, settings_.fixed_version),
       writer_(space),
@@ -87,6 +90,7 @@ Worker::Worker(boost::asio::io_context& io, Log& log, Workspace& space, WorkerSe
   context_.null.reset(::open("/dev/null", O_RDONLY | O_CLOEXEC));
   context_.wake = [this] { wake(); };
   context_.sweep = [this] { tasks_.sweep_orphans(); };
+  context_.environment_lease = [this](const std::string& digest) { return environments_.lease(digest); };
   captures_.use(space_.out());
   tasks_.set_probe(&measuring_);
 }
@@ -94,6 +98,7 @@ Worker::Worker(boost::asio::io_context& io, Log& log, Workspace& space, WorkerSe
 Worker::~Worker() = default;
 
 std::string Worker::prepare() {
+  if (auto bad = environments_.prepare(); !bad.empty()) return bad;
   if (settings_.ssl || !settings_.project.empty()) {
     auto made = aio::make_client_context(settings_.tls);
     if (!made) return made.error().text;
@@ -305,6 +310,7 @@ void Worker::stop(const std::string& why) {
   machine_.life().stop(why);
   context_.stop->store(true);
   disposal_.stop();
+  environments_.stop();
   seeker_.cancel();
   ready_by_.reset();
   if (link_) {
@@ -334,7 +340,7 @@ void Worker::lose_patience() {
 void Worker::check_end() {
   if (!stopping_ || stopped_ || processes_.count() > 0) return;
   tasks_.sweep_orphans();  // the kernel's list may leave one out while others on it end: look again before leaving
-  if (processes_.count() > 0) return;
+  if (processes_.count() > 0 || environments_.busy()) return;
   for (const auto& link : closing_) {
     if (link->connection().is_open()) return;
   }
@@ -344,6 +350,8 @@ void Worker::check_end() {
 void Worker::clean_up() {
   stopped_ = true;
   processes_.kill_all();
+  // Helpers of an environment that is being prepared.
+  for (const pid_t pid : os::descendants_of(::getpid())) ::kill(pid, SIGKILL);
   log_.say("work_queue_worker: deleting workspace " + space_.path());
   auto removal = os::remove_tree(space_.parent(), space_.name());
   if (removal.failed > 0) removal = os::remove_tree(space_.parent(), space_.name());  // somebody was still writing

@@ -20,6 +20,7 @@
 #include "common/aio/tls.hpp"
 #include "worker/net/context.hpp"
 #include "worker/net/coprocesses.hpp"
+#include "worker/net/environments.hpp"
 #include "worker/net/fetcher.hpp"
 #include "worker/net/link.hpp"
 #include "worker/net/measuring.hpp"
@@ -52,6 +53,8 @@ struct WorkerSettings {
   LimitPolicy limits;
   std::string coprocess;  ///< shell command of the library, empty: none
   std::size_t coprocesses = 1;
+  EnvironmentSettings environments;
+  protocol::CapabilitySet capabilities;  ///< announced to native managers
   std::uint64_t seed = 1;
   std::vector<std::string> environment;
   std::vector<std::string> gpus;  ///< what CUDA_VISIBLE_DEVICES calls them
@@ -95,10 +98,13 @@ class Worker : public LinkEvents {
   void on_whole_body(const protocol::PutFile& file, std::string_view bytes) override;
   int on_body_begins(const protocol::PutFile& file) override;
   void on_body_ended(ErrorCode file_error) override;
+  bool on_link_frame_begins(std::uint32_t kind) override;
+  void on_link_frame(std::uint32_t kind, std::string_view body) override;
   void on_link_pause() override;
   void on_link_drained() override;
   void on_link_closed(LinkFault fault, const std::string& reason) override;
   void store(std::optional<StoredObject> object);
+  void handle(protocol::RunTask& message);
   void handle(protocol::ThirdGet& message);
   void handle(protocol::ThirdPut& message);
   void answer_results();
@@ -123,6 +129,7 @@ class Worker : public LinkEvents {
   Context context_;
   TaskRunner tasks_;
   Measuring measuring_;
+  Environments environments_;
   Fetcher fetcher_;
   std::unique_ptr<Coprocesses> coprocesses_;
   bool coprocesses_start_ = false;  ///< they have not introduced themselves yet

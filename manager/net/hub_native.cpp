@@ -1,0 +1,27 @@
+// The hub and native workers: what is wanted of them, and what they did (docs/extensions.md).
+#include "manager/net/hub.hpp"
+#include "protocol/pb/frames.hpp"
+
+namespace taskmill::manager {
+
+void Hub::environment_reported(const Peer& peer, const pb::EnvironmentReady& ready) {
+  auto& counts = environments_;
+  counts.bytes_sent += static_cast<std::int64_t>(ready.received_bytes());
+  counts.bytes_reused += static_cast<std::int64_t>(ready.reused_bytes());
+  ++(!ready.ok() ? counts.failed : ready.unpacked() ? counts.unpacked : counts.found);
+  if (!ready.ok()) return;  // the machine says why
+  note(NoticeLevel::debug, peer.hostname() + " (" + peer.address() + ") has an environment" +
+                               (ready.unpacked() ? ", unpacked: " : " already: ") +
+                               std::to_string(ready.received_bytes()) + " bytes received, " +
+                               std::to_string(ready.reused_bytes()) + " reused, " + std::to_string(ready.time_us()) +
+                               " us");
+}
+
+protocol::CapabilitySet Hub::capabilities() const {
+  protocol::CapabilitySet wanted = {protocol::Capability::measure, protocol::Capability::zstd};
+  if (config_.environments) wanted.add(protocol::Capability::env);
+  if (config_.core.monitoring.watchdog) wanted.add(protocol::Capability::enforce);
+  return wanted;
+}
+
+}  // namespace taskmill::manager

@@ -1,0 +1,106 @@
+// One environment on its way into the node's store: chunks that are here already are taken from there, the others are
+// asked for in portions, verified, kept, and unpacked while they arrive (docs/extensions.md, env).
+//
+// run() blocks and belongs to a thread of its own; everything else may be called from the control thread and does not
+// wait. What the manager is to be told goes out through `ask`, from run()'s thread. Memory is bounded by `window`: no
+// more bytes than that are asked for and not yet taken in.
+//
+//   run(): [lease there] ─────────────────────────────────────────────▶ Outcome
+//          [somebody else unpacks it] waits, looks again
+//          ask list ─▶ on_list ─▶ ask chunks ─▶ on_chunk … ─▶ verify ─▶ unpack ─▶ seal ─▶ Outcome
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/archive/chunk_store.hpp"
+#include "common/archive/environment_store.hpp"
+
+namespace taskmill::worker {
+
+struct EnvironmentWish {
+  archive::Digest digest;
+  std::uint64_t size = 0;           ///< of the tar stream
+  std::uint64_t unpacked_size = 0;  ///< 0: not known
+  std::vector<archive::Digest> bases;
+};
+
+struct ChunkRun {
+  std::uint32_t first = 0, count = 0;
+};
+/// For the manager: the list, or chunks of it.
+struct EnvironmentQuestion {
+  bool list = false;
+  std::optional<archive::Digest> base;
+  std::vector<ChunkRun> missing;
+};
+
+struct EnvironmentOutcome {
+  std::shared_ptr<const archive::EnvironmentLease> lease;  ///< null: it failed
+  std::string error;
+  bool retry = false;      ///< worth another try here
+  bool unpacked = false;   ///< by us, now
+  bool cancelled = false;  ///< nobody wants to know
+  std::uint64_t received_bytes = 0, reused_bytes = 0;
+};
+
+class EnvironmentIntake {
+ public:
+  using Ask = std::function<void(EnvironmentQuestion)>;
+  EnvironmentIntake(archive::EnvironmentStore& store, std::string chunk_directory,
+                    archive::ChunkStoreOptions chunk_options, EnvironmentWish wish, Ask ask)
+      : store_(store),
+        chunk_directory_(std::move(chunk_directory)),
+        chunk_options_(chunk_options),
+        wish_(std::move(wish)),
+        ask_(std::move(ask)) {}
+
+  EnvironmentOutcome run();
+
+  /// False: it was not asked for.
+  bool on_list(std::string_view list);
+  /// Dropped when it was not asked for: answers to an attempt that failed may still be on their way.
+  void on_chunk(std::uint32_t index, std::string data, bool compressed);
+  /// run() ends soon; what has arrived is kept.
+  void cancel();
+  [[nodiscard]] const EnvironmentWish& wish() const { return wish_; }
+
+ private:
+  struct Arrived {
+    std::string data;
+    bool compressed = false;
+  };
+  struct Receiving;  ///< what run() knows while chunks come
+
+  Expected<std::shared_ptr<const archive::EnvironmentLease>> obtain(EnvironmentOutcome& outcome);
+  archive::Status receive(archive::EnvironmentBuild& build, EnvironmentOutcome& outcome);
+  Expected<archive::ChunkIndex> fetch_list(archive::ChunkStore& chunks);
+  Expected<std::string> await_list(const std::optional<archive::ChunkIndex>& base);
+  void ask_ahead(Receiving& receiving);
+  Expected<std::string> chunk_at(Receiving& receiving, std::uint32_t index);
+  Expected<std::string> await_chunk(Receiving& receiving, std::uint32_t index);
+  Expected<Arrived> await(std::uint32_t index);
+  archive::Status pause();
+
+  archive::EnvironmentStore& store_;
+  std::string chunk_directory_;
+  archive::ChunkStoreOptions chunk_options_;
+  EnvironmentWish wish_;
+  Ask ask_;
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool cancelled_ = false;
+  bool list_wanted_ = false;
+  std::optional<std::string> list_;
+  std::map<std::uint32_t, std::optional<Arrived>> wanted_;  ///< asked for; with what has arrived
+};
+
+}  // namespace taskmill::worker
