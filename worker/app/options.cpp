@@ -1,6 +1,5 @@
 #include "worker/app/options.hpp"
 
-#include <getopt.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,129 +13,12 @@
 #include "common/os/file.hpp"
 #include "common/os/host_info.hpp"
 #include "protocol/limits.hpp"
+#include "worker/app/option_table.hpp"
 
 namespace taskmill::worker {
 namespace {
 
-enum Long : int {
-  long_first = 1000,
-  long_master_name,
-  long_rotate,
-  long_ssl,
-  long_ssl_ca,
-  long_ssl_fingerprint,
-  long_idle,
-  long_connect,
-  long_parent,
-  long_cores,
-  long_memory,
-  long_disk,
-  long_gpus,
-  long_wall,
-  long_feature,
-  long_mode,
-  long_no_symlinks,
-  long_single,
-  long_volatility,
-  long_disk_allocation,
-  long_wrapper,
-  long_coprocess,
-  long_coprocesses_total,
-  long_coprocess_cores,
-  long_coprocess_memory,
-  long_coprocess_disk,
-  long_coprocess_gpus,
-  long_factory,
-  long_tlq,
-  long_foreman,
-  long_foreman_port,
-  long_specify_log,
-  long_bandwidth,
-  long_memory_threshold,
-  long_protocol,
-  long_shell,
-  long_exit_codes,
-  long_enforce,
-  long_enforce_cores,
-  long_cgroup,
-  long_processes,
-  long_cache_dir,
-  long_cache_limit
-};
-
 constexpr std::int64_t most_coprocesses = 1000;
-constexpr const char* short_options = "vhM:N:C:d:o:P:t:i:b:w:A:O:s:f:Z:F:acp:z:";
-
-const std::array<option, 50> long_options = {{
-    {"version", no_argument, nullptr, 'v'},
-    {"help", no_argument, nullptr, 'h'},
-    {"manager-name", required_argument, nullptr, 'M'},
-    {"master-name", required_argument, nullptr, long_master_name},
-    {"catalog", required_argument, nullptr, 'C'},
-    {"debug", required_argument, nullptr, 'd'},
-    {"debug-file", required_argument, nullptr, 'o'},
-    {"debug-rotate-max", required_argument, nullptr, long_rotate},
-    {"ssl", no_argument, nullptr, long_ssl},
-    {"ssl-ca", required_argument, nullptr, long_ssl_ca},
-    {"ssl-fingerprint", required_argument, nullptr, long_ssl_fingerprint},
-    {"password", required_argument, nullptr, 'P'},
-    {"timeout", required_argument, nullptr, 't'},
-    {"idle-timeout", required_argument, nullptr, long_idle},
-    {"connect-timeout", required_argument, nullptr, long_connect},
-    {"parent-death", no_argument, nullptr, long_parent},
-    {"min-backoff", required_argument, nullptr, 'i'},
-    {"max-backoff", required_argument, nullptr, 'b'},
-    {"tcp-window-size", required_argument, nullptr, 'w'},
-    {"arch", required_argument, nullptr, 'A'},
-    {"os", required_argument, nullptr, 'O'},
-    {"workdir", required_argument, nullptr, 's'},
-    {"cores", required_argument, nullptr, long_cores},
-    {"memory", required_argument, nullptr, long_memory},
-    {"disk", required_argument, nullptr, long_disk},
-    {"gpus", required_argument, nullptr, long_gpus},
-    {"wall-time", required_argument, nullptr, long_wall},
-    {"feature", required_argument, nullptr, long_feature},
-    {"connection-mode", required_argument, nullptr, long_mode},
-    {"disable-symlinks", no_argument, nullptr, long_no_symlinks},
-    {"single-shot", no_argument, nullptr, long_single},
-    {"volatility", required_argument, nullptr, long_volatility},
-    {"disk-allocation", no_argument, nullptr, long_disk_allocation},
-    {"task-wrapper", required_argument, nullptr, long_wrapper},
-    {"coprocess", required_argument, nullptr, long_coprocess},
-    {"coprocesses-total", required_argument, nullptr, long_coprocesses_total},
-    {"coprocess-cores", required_argument, nullptr, long_coprocess_cores},
-    {"coprocess-memory", required_argument, nullptr, long_coprocess_memory},
-    {"coprocess-disk", required_argument, nullptr, long_coprocess_disk},
-    {"coprocess-gpus", required_argument, nullptr, long_coprocess_gpus},
-    {"from-factory", required_argument, nullptr, long_factory},
-    {"tlq", required_argument, nullptr, long_tlq},
-    {"foreman", no_argument, nullptr, long_foreman},
-    {"foreman-name", required_argument, nullptr, 'f'},
-    {"foreman-port", required_argument, nullptr, long_foreman_port},
-    {"foreman-port-file", required_argument, nullptr, 'Z'},
-    {"fast-abort", required_argument, nullptr, 'F'},
-    {"specify-log", required_argument, nullptr, long_specify_log},
-    {"bandwidth", required_argument, nullptr, long_bandwidth},
-    {nullptr, 0, nullptr, 0},
-}};
-
-// Options that came later, and legacy ones with another shape; a second table keeps the first readable.
-const std::array<option, 14> more_options = {{
-    {"advertise", no_argument, nullptr, 'a'},
-    {"measure-capacity", no_argument, nullptr, 'c'},
-    {"disk-threshold", required_argument, nullptr, 'z'},
-    {"memory-threshold", required_argument, nullptr, long_memory_threshold},
-    {"protocol", required_argument, nullptr, long_protocol},
-    {"use-shell", no_argument, nullptr, long_shell},
-    {"exit-codes", required_argument, nullptr, long_exit_codes},
-    {"enforce", required_argument, nullptr, long_enforce},
-    {"enforce-cores", no_argument, nullptr, long_enforce_cores},
-    {"cgroup", required_argument, nullptr, long_cgroup},
-    {"process-limit", required_argument, nullptr, long_processes},
-    {"cache-dir", required_argument, nullptr, long_cache_dir},
-    {"cache-limit", required_argument, nullptr, long_cache_limit},
-    {nullptr, 0, nullptr, 0},
-}};
 
 // A time of the old programs: an integer, blanks, one of s m h d; any other letter means seconds; no number is -1.
 std::int64_t lenient_time(std::string_view text) {
