@@ -1,7 +1,5 @@
 #include "manager/core/monitor_command.hpp"
 
-#include <algorithm>
-#include <cmath>
 #include <cstdio>
 
 #include "common/base/text.hpp"
@@ -49,11 +47,6 @@ std::string monitor_summary_path(const Monitoring& monitoring, std::uint32_t tas
   std::string path = monitoring.directory.empty() ? "." : monitoring.directory;
   path += "/wq-" + std::to_string(monitoring.process_id) + "-task-" + std::to_string(task_id) + ".summary";
   return path;
-}
-
-double without_overshoot(double cores) {
-  if (!(cores > 0)) return cores;
-  return std::max(0.0, std::min(cores, std::ceil(cores - 0.1)));  // never the zero that prints as "-0"
 }
 
 }  // namespace taskmill::manager

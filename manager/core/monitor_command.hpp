@@ -26,8 +26,4 @@ void monitor_command(const Monitoring& monitoring, const MonitoredTask& task, st
 /// DIR/wq-PID-task-ID.summary
 std::string monitor_summary_path(const Monitoring& monitoring, std::uint32_t task_id);
 
-/// Measured cores as they are shown and learned: small overshoots are not another core, 1.05 counts as 1, and a tenth
-/// of one as none (manager.md 11.4).
-double without_overshoot(double cores);
-
 }  // namespace taskmill::manager
