@@ -246,6 +246,7 @@ int run_analysis(const AnalyzeOptions& given, ManagerOptions manager_options) {
   if (const auto problem = check_programs(*description, options); !problem.empty()) return complain(problem);
   if (description->stragglers == StragglerPolicy::replicate) manager_options.config.stragglers = Stragglers::replicate;
   set_monitoring(*description, options, manager_options.config.monitoring);
+  if (description->resource_monitor != ResourceMonitor::watchdog) manager_options.config.enforce = Enforce::never;
   if (manager_options.environments.runner.empty())
     manager_options.environments.runner = program(options, "poncho_package_run");
   auto manager = Manager::create(std::move(manager_options));
