@@ -2,7 +2,10 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
+
+#include <cerrno>
 
 #include "common/os/file.hpp"
 
@@ -15,6 +18,23 @@ constexpr int new_file_flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOE
 std::string_view leaf_of(std::string_view path) {
   const auto slash = path.rfind('/');
   return slash == std::string_view::npos ? path : path.substr(slash + 1);
+}
+
+// A program cannot be started while anybody has it open for writing, and a task that was being started while we wrote
+// has our descriptor until it closes what it inherited. So: until nobody has. A lease is only given then.
+void wait_for_writers(int directory, const std::string& leaf) {
+  const os::UniqueFd file(::openat(directory, leaf.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+  if (!file) return;
+  constexpr timespec pause{0, 100'000};
+  constexpr int most_pauses = 10'000;  // a second and more: such a task would be stuck in the kernel
+  for (int i = 0; i < most_pauses; ++i) {
+    if (::fcntl(file.get(), F_SETLEASE, F_RDLCK) == 0) {
+      ::fcntl(file.get(), F_SETLEASE, F_UNLCK);
+      return;
+    }
+    if (errno != EAGAIN) return;  // no leases on this file system
+    ::nanosleep(&pause, nullptr);
+  }
 }
 
 }  // namespace
@@ -43,12 +63,15 @@ int CacheWriter::begin_file(std::string_view path, unsigned mode, std::uint64_t 
   if (!object_.problem.empty() || place.directory < 0) return -1;
   file_.reset(::openat(place.directory, place.leaf.c_str(), new_file_flags, storage_mode(mode)));
   if (!file_) note(errno_code(), path);
+  executable_ = (mode & 0111U) != 0 ? place : Place{};
   return file_.get();
 }
 
 std::optional<StoredObject> CacheWriter::end_file(ErrorCode error) {
   if (error) note(error, object_.name);
+  const bool written = file_.valid();
   file_.reset();
+  if (written && executable_.directory >= 0) wait_for_writers(executable_.directory, executable_.leaf);
   object_.size += file_size_;
   if (!open_directories_.empty()) {
     ++object_.entries;

@@ -60,6 +60,7 @@ class CacheWriter {
   std::string temporary_;  ///< its name below in/
   std::vector<os::UniqueFd> open_directories_;
   os::UniqueFd file_;
+  Place executable_;  ///< of the file that is open, if it can be started as a program
   std::uint64_t file_size_ = 0;
 };
 

@@ -7,8 +7,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 #include "common/os/file.hpp"
 #include "common/os/process.hpp"
@@ -266,6 +268,26 @@ TEST_F(Staging, ObjectsAppearOnlyWhenComplete) {
   EXPECT_EQ(tree->name, "d");
   EXPECT_EQ(tree->entries, 4U);
   EXPECT_TRUE(fs::is_symlink(space_.path() + "/cache/d/sub/l"));
+}
+
+// A task that is being started while a program arrives has the descriptor it is written through for a moment.
+TEST_F(Staging, AProgramIsThereOnlyWhenNobodyHasItOpenForWriting) {
+  CacheWriter writer(space_);
+  const int fd = writer.begin_file("program", 0755, 10);
+  ASSERT_GE(fd, 0);
+  const int inherited = ::fcntl(fd, F_DUPFD_CLOEXEC, 0);
+  ASSERT_GE(inherited, 0);
+  ASSERT_FALSE(os::write_all(fd, "#!/bin/sh\n"));
+  std::thread late([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    ::close(inherited);
+  });
+  const auto stored = writer.end_file({});
+  const bool still_open = ::fcntl(inherited, F_GETFD) != -1;
+  late.join();
+  ASSERT_TRUE(stored);
+  EXPECT_FALSE(still_open);
+  EXPECT_TRUE(fs::exists(space_.path() + "/cache/program"));
 }
 
 TEST_F(Staging, AFailedObjectIsTakenBack) {
