@@ -32,7 +32,7 @@ struct Raw {
   std::string environment_cache, timeout, algorithm, monitor, stragglers;
   std::vector<std::string> tuning, categories, snapshot;
   double fast_abort = 0;
-  int wait_for_workers = 0;
+  int wait_for_workers = 0, peer_transfers = -1;
   bool monitor_watchdog = false, enforce_cores = false;
   std::string enforce;
 };
@@ -89,6 +89,11 @@ void add_policy(CLI::App& app, Raw& raw) {
   app.add_option("--stragglers", raw.stragglers,
                  "leave, or replicate: run a second copy of outliers and take the first result")
       ->check(CLI::IsMember({"leave", "replicate"}));
+  app.add_option("--peer-transfers", raw.peer_transfers,
+                 "A worker, and the manager, sends one large cached input to at most N workers at a time (default 3); "
+                 "0: workers do not send to each other")
+      ->type_name("N")
+      ->check(CLI::Range(0, 1000));
   app.add_option("--wait-for-workers", raw.wait_for_workers, "Dispatch nothing until this many workers are connected")
       ->check(CLI::NonNegativeNumber);
   app.add_option("--monitor", raw.monitor, "Measure tasks with resource_monitor and keep its summaries in DIR")
@@ -167,6 +172,7 @@ std::string fill_policy(const Raw& raw, ManagerOptions& manager, RunOptions& run
   }
   if (raw.fast_abort > 0) manager.config.default_category.fast_abort = raw.fast_abort;
   if (raw.fast_abort > 0) run.categories.emplace_back("default", manager.config.default_category);
+  if (raw.peer_transfers >= 0) manager.config.peer_transfers = raw.peer_transfers;
   if (raw.stragglers == "replicate") manager.config.stragglers = Stragglers::replicate;
   manager.environments.cache = raw.environment_cache;
   if (raw.wait_for_workers > 0) manager.config.wait_for_workers = raw.wait_for_workers;

@@ -142,10 +142,13 @@ std::string Summary::text(Duration elapsed, const Stats& stats, std::uint64_t un
                    [](const auto& a, const auto& b) { return a.second.count > b.second.count; });
   for (const auto& [name, cause] : sorted)
     text += fmt::format("  {} × {}, e.g. {}\n", cause.count, name, cause.example);
-  text += fmt::format("moved {} to workers and {} back; wall time {}, core time {}",
-                      human_bytes(static_cast<std::uint64_t>(stats.bytes_sent)),
-                      human_bytes(static_cast<std::uint64_t>(stats.bytes_received)), clock_text(elapsed),
-                      clock_text(core_time_));
+  text += fmt::format("moved {} to workers and {} back", human_bytes(static_cast<std::uint64_t>(stats.bytes_sent)),
+                      human_bytes(static_cast<std::uint64_t>(stats.bytes_received)));
+  if (stats.peer_transfers > 0) {
+    text += fmt::format(", {} from worker to worker ({} transfers)",
+                        human_bytes(static_cast<std::uint64_t>(stats.bytes_by_peers)), stats.peer_transfers);
+  }
+  text += fmt::format("; wall time {}, core time {}", clock_text(elapsed), clock_text(core_time_));
   if (const auto& found = stats.environments; found.unpacked + found.found + found.failed > 0) {
     text += fmt::format("\nenvironments: unpacked {} times, found {} times; {} sent, {} taken from what was there",
                         found.unpacked, found.found, human_bytes(static_cast<std::uint64_t>(found.bytes_sent)),

@@ -77,6 +77,8 @@ const Tuning tunings[] = {
     {"reserve-after", any,
      [](Config& c, double v) { c.reserve_after = v >= 0 ? std::optional(seconds(v)) : std::nullopt; }},
     {"straggler-factor", 1, [](Config& c, double v) { c.straggler_factor = v; }},
+    {"peer-transfers", 0, [](Config& c, double v) { c.peer_transfers = static_cast<int>(std::min(v, 1e6)); }},
+    {"peer-min-bytes", 1, [](Config& c, double v) { c.peer_min_bytes = static_cast<std::uint64_t>(v); }},
     {"affinity-min-bytes", 0, [](Config& c, double v) { c.affinity_min_bytes = static_cast<std::uint64_t>(v); }},
 };
 

@@ -117,6 +117,10 @@ struct Config {
   std::uint64_t affinity_min_bytes = 1U << 20;  ///< cached inputs below this do not influence placement
   int affinity_lookahead = 32;                  ///< ready tasks looked at for one that suits a freed worker
 
+  /// A worker, and the manager, sends one large cached input to at most so many at a time; 0: workers send none.
+  int peer_transfers = 3;
+  std::uint64_t peer_min_bytes = 1U << 20;  ///< smaller inputs are always sent by the manager
+
   // Prefetch: tasks sent to a worker beyond what it can run now.
   int prefetch_tasks = 0;                            ///< at most this many per worker; 0: off
   Duration prefetch_below{std::chrono::seconds(2)};  ///< only for categories whose mean run time is below

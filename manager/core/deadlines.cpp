@@ -131,11 +131,15 @@ void State::run_timers() {
       case TimerKind::slow_tasks:
         watch_slow(s);
         break;
+      case TimerKind::peers:
+        shared.armed = Time::max();
+        break;
       case TimerKind::large_tasks:
         check_large_tasks();
         break;
     }
   }
+  run_shared();
 }
 
 void State::arm_large_tasks() {

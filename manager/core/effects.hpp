@@ -33,9 +33,14 @@
 //                    on_fetched() once per fetch, in order. Local write errors: drain the reply, report local_error.
 //                    index == summary_output: the monitor's summary; parse it and give it in Fetched::measured.
 //   fetch_frame      reserved for native peers.
+//   peer_await       Tell the worker that the object `name` will come later (a PeerFetch without sources).
+//   peer_transfer    transfers[index]: PeerServe to its source, PeerFetch to this worker, in the order of the actions
+//                    of either connection. Report on_peer_done() when the worker's PeerDone comes.
 //   kill             kill TASK.           unlink   unlink NAME.         check   check.
 //   release, exit    send the word, flush, then close; report on_closed().
 //   close            close now for `reason`; on_closed() must NOT be reported back (the machine already forgot it).
+//
+// For each entry of `digests`: SHA-256 of the content (kind as for stage; pool job); report on_digest() once.
 //
 // For each entry of `stats`: stat `path` (following links; pool job) and report on_stat(). Duplicates never occur while
 // one is pending.
@@ -45,6 +50,7 @@
 // of the transactions log (16.2), already formatted behind the pid. `notices` are sentences for the log.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -89,6 +95,8 @@ enum class ActionKind : std::uint8_t {
   request_results,
   fetch,
   fetch_frame,
+  peer_await,
+  peer_transfer,
   kill,
   unlink,
   check,
@@ -114,6 +122,28 @@ struct Action {
   TextRef path;                          ///< stage: source; fetch: local target
   TextRef remote;                        ///< stage, fetch: name in the sandbox
   std::uint64_t offset = 0, length = 0;  ///< stage: piece
+};
+
+/// SHA-256.
+using ContentDigest = std::array<std::uint8_t, 32>;
+
+/// A worker fetches a copy from another one: the action's connection is the target, its name the target's.
+struct PeerTransfer {
+  std::uint64_t order = 0;
+  ConnId source;
+  TextRef source_name;
+  ContentDigest digest{};
+  std::uint64_t size = 0;
+  unsigned mode = 0;
+  Duration limit{0};  ///< from now
+};
+
+struct DigestRequest {
+  std::uint64_t object = 0;
+  FileId file;
+  FileKind kind = FileKind::file;  ///< file, piece, buffer
+  TextRef path;
+  std::uint64_t offset = 0, length = 0;  ///< piece
 };
 
 struct StatRequest {
@@ -223,6 +253,8 @@ struct Notice {
 struct Effects {
   std::vector<Action> actions;
   std::vector<StatRequest> stats;
+  std::vector<PeerTransfer> transfers;  ///< of peer_transfer actions
+  std::vector<DigestRequest> digests;
   std::vector<Report> reports;
   std::vector<TaskOutcome> outcomes;
   std::vector<Record> records;
@@ -240,6 +272,8 @@ struct Effects {
   void clear() {
     actions.clear();
     stats.clear();
+    transfers.clear();
+    digests.clear();
     reports.clear();
     outcomes.clear();
     records.clear();
@@ -247,7 +281,7 @@ struct Effects {
     text.clear();
   }
   [[nodiscard]] bool empty() const {
-    return actions.empty() && stats.empty() && reports.empty() && records.empty() && notices.empty();
+    return actions.empty() && stats.empty() && digests.empty() && reports.empty() && records.empty() && notices.empty();
   }
 };
 

@@ -27,6 +27,7 @@ struct FileRecord {
   bool cached = true;
   FileKnown known = FileKnown::never;
   bool variable = false;  ///< $OS or $ARCH in the source
+  bool directory = false;
   std::uint32_t version = 1;
   std::uint32_t references = 0;          ///< specs that name it
   std::uint64_t offset = 0, length = 0;  ///< piece

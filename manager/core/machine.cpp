@@ -356,10 +356,11 @@ void Machine::on_resource_tag(ConnId conn, std::int64_t tag, Now now) {
 void Machine::on_native(ConnId conn, const WorkerFacts& facts, Now now) {
   State& s = *state_;
   s.now = now;
-  Worker* w = s.worker_of(conn);
-  if (w == nullptr) return;
-  w->native = true;
-  w->facts = facts;
+  const std::uint32_t slot = s.worker_slot(conn);
+  if (slot == no_index) return;
+  s.workers[slot].native = true;
+  s.workers[slot].facts = facts;
+  s.join_shared(slot);
 }
 
 void Machine::on_available_results(ConnId conn, Now now) {
@@ -440,8 +441,7 @@ void Machine::on_staged(ConnId conn, const StageDone& done, Now now) {
 void Machine::on_stage_failed(ConnId conn, const StageError& error, Now now) {
   State& s = *state_;
   s.now = now;
-  const std::uint32_t slot = s.worker_slot(conn);
-  if (slot != no_index) s.on_stage_failed(slot, error);
+  if (const auto slot = s.worker_slot(conn); slot != no_index) s.on_stage_failed(slot, error);
 }
 
 void Machine::on_task_sent(ConnId conn, TaskId task, std::uint32_t attempt, Now now) {

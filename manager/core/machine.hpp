@@ -51,6 +51,20 @@ struct StatResult {
   bool directory = false;
   std::string error;  ///< text for the user when not found
 };
+struct DigestResult {
+  std::string error;  ///< not empty: there is none
+  std::array<std::uint8_t, 32> digest{};
+  std::uint64_t size = 0;     ///< of the source
+  std::int64_t mtime_ns = 0;  ///< of the source, the same before and after it was read
+  unsigned mode = 0;
+};
+/// How a peer_transfer ended.
+struct PeerOutcome {
+  std::uint64_t order = 0;
+  bool ok = false;
+  bool blame = false;  ///< not ok: its source failed, not the worker itself
+  std::string error;
+};
 /// A finished (or refused) attempt, from `result` or a native frame.
 struct ResultFacts {
   TaskId task;
@@ -88,6 +102,7 @@ struct WorkerFacts {
   bool measures = false;      ///< needs no monitor wrapper
   bool enforces = false;      ///< stops tasks over their limits itself
   bool environments = false;  ///< takes environments in frames
+  bool peers = false;         ///< can fetch from other workers
 };
 
 /// Read access, valid until the next non-const call.
@@ -168,6 +183,7 @@ struct Stats {
   Resources waiting_total;  ///< requests of waiting tasks summed (tasks_total_* without what is in use)
   std::int64_t stragglers_copied = 0, copies_won = 0;
   EnvironmentCounts environments;
+  std::int64_t peer_transfers = 0, peer_failures = 0, bytes_by_peers = 0;  ///< between workers
 };
 
 struct Explanation {
@@ -236,6 +252,10 @@ class Machine {
   void on_resource_tag(ConnId conn, std::int64_t tag, Now now);
   void on_native(ConnId conn, const WorkerFacts& facts, Now now);
   void on_environment(ConnId conn, const EnvironmentFacts& facts, Now now);
+  /// The worker serves others from now on.
+  void on_peer_listening(ConnId conn, Now now);
+  void on_peer_done(ConnId conn, const PeerOutcome& outcome, Now now);
+  void on_digest(std::uint64_t object, const DigestResult& result, Now now);
   void on_available_results(ConnId conn, Now now);
   void on_result(ConnId conn, const ResultFacts& result, Now now);
   void on_results_end(ConnId conn, Now now);

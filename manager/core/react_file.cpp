@@ -39,6 +39,7 @@ void State::on_stat(FileId file, const StatResult& result) {
     }
     if (record.kind == FileKind::file) record.size = result.size;
     record.mtime_ns = result.mtime_ns;
+    record.directory = result.directory;
     record.known = FileKnown::found;
   } else {
     record.known = FileKnown::missing;
@@ -91,6 +92,7 @@ void State::forget_copy(std::uint32_t slot, FileId file) {
   Worker& worker = workers[slot];
   const CacheEntry* entry = worker.cache.find(file.value());
   if (entry == nullptr) return;
+  share_lost(slot, file.value(), entry->version);
   FileRecord& record = files[file];
   const std::uint32_t moved = record.holders.back();
   record.holders[entry->position] = moved;
@@ -118,7 +120,7 @@ RemoteName State::use_input(std::uint32_t slot, std::uint32_t attempt, FileId fi
   if (record.kind == FileKind::empty_directory) return {file.value(), 0};
   if (!record.cached) {
     const std::uint32_t number = next_number++;
-    stage(slot, attempt, file, number, remote);
+    stage(slot, file, number, remote, {attempts[attempt].serial, tasks[attempts[attempt].task].id});
     return {file.value(), number};
   }
   CacheEntry* entry = workers[slot].cache.find(file.value());
@@ -132,26 +134,24 @@ RemoteName State::use_input(std::uint32_t slot, std::uint32_t attempt, FileId fi
     for (const RetiredCopy& copy : workers[slot].retired) plain = plain && copy.file != file.value();
     const std::uint32_t number = plain ? 0 : next_number++;
     hold(slot, file, number, record.version, true);
-    stage(slot, attempt, file, number, remote);
+    stage_copy(slot, attempt, file, number, remote);
     entry = workers[slot].cache.find(file.value());
   }
   ++entry->users;
   return {file.value(), entry->number};
 }
 
-void State::stage(std::uint32_t slot, std::uint32_t attempt, FileId file, std::uint32_t number,
-                  std::string_view remote) {
+void State::stage(std::uint32_t slot, FileId file, std::uint32_t number, std::string_view remote, const Asker& asker) {
   Worker& worker = workers[slot];
   const FileRecord& record = files[file];
-  Attempt& a = attempts[attempt];
   const TextRef name = out.add(name_text({file.value(), number}, {}));
   const TextRef path = out.add(record.source);
   const TextRef remote_ref = out.add(remote);
   Action& action = act(ActionKind::stage, worker);
   action.file_kind = record.kind;
   action.cached = record.cached;
-  action.task = tasks[a.task].id;
-  action.attempt = a.serial;
+  action.task = asker.task;
+  action.attempt = asker.serial;
   action.file = file;
   action.name = name;
   action.path = path;
@@ -161,8 +161,8 @@ void State::stage(std::uint32_t slot, std::uint32_t attempt, FileId file, std::u
   Staging staging;
   staging.file = record.cached ? file.value() : no_index;
   staging.number = number;
-  staging.serial = a.serial;
-  staging.task = tasks[a.task].id;
+  staging.serial = asker.serial;
+  staging.task = asker.task;
   staging.expected = record.kind == FileKind::piece ? record.length : record.size;
   staging.patient = record.kind == FileKind::file && record.known != FileKnown::found;
   staging.remote = remote;
@@ -189,6 +189,7 @@ std::string_view State::name_text(RemoteName name, std::string_view path) {
 void State::unlink_name(std::uint32_t slot, RemoteName name, std::string_view path) {
   const TextRef ref = out.add(name_text(name, path));
   act(ActionKind::unlink, workers[slot]).name = ref;
+  if (name.file != no_index) drop_wish(wish_for(slot, name.file, name.number));
 }
 
 // The attempt no longer uses its inputs: cached ones lose a user, others are removed at the worker.
@@ -247,6 +248,7 @@ void State::on_staged(std::uint32_t slot, const StageDone& done) {
   if (staging.file != no_index) {
     CacheEntry* entry = worker.cache.find(staging.file);
     if (entry != nullptr && entry->number == staging.number) entry->in_flight = false;
+    shared_copy_sent(slot, staging, done);
   }
   if (config.transactions)
     record_transfer(true, staging.task, staging.file != no_index, done.bytes, took, staging.remote);
@@ -272,7 +274,13 @@ void State::on_stage_failed(std::uint32_t slot, const StageError& error) {
     const Staging& next = worker.stagings.front();
     worker.stage_deadline = now.time + (next.patient ? config.long_timeout : transfer_limit(worker, next.expected));
   }
+  const FileId file(staging.file);
+  const bool cached = staging.file != no_index && files.alive(file);
+  if (cached) files.add_reference(file);  // its name must stay known
   fail_users(slot, staging, error);
+  if (!cached) return;
+  shared_copy_failed(slot, staging);
+  files.release(file);
 }
 
 void State::fail_users(std::uint32_t slot, const Staging& staging, const StageError& error) {

@@ -219,6 +219,7 @@ void State::remove_worker(std::uint32_t slot, CloseReason reason) {
   std::vector<std::uint32_t> held;
   w.cache.each([&held](std::uint32_t file, const CacheEntry&) { held.push_back(file); });
   for (const std::uint32_t file : held) forget_copy(slot, FileId(file));
+  leave_shared(slot);
   for (const RetiredCopy& copy : w.retired) files.release(FileId(copy.file));
   const bool had_type = w.type != no_index;
   if (had_type) {

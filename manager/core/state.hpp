@@ -5,6 +5,7 @@
 //   react_file.cpp     looked at, staged, invalidated, copies at workers
 //   react_result.cpp   result, outputs fetched, learning, what comes next
 //   react_environment.cpp  software environments
+//   shared_inputs.cpp  large cached inputs that workers pass on
 //   dispatch.cpp       a task goes to a worker; the description it gets
 //   matcher.cpp        which task goes to which worker
 //   slow_tasks.cpp     fast abort and second copies
@@ -33,6 +34,7 @@
 #include "manager/core/file_table.hpp"
 #include "manager/core/machine.hpp"
 #include "manager/core/ready_queue.hpp"
+#include "manager/core/shared_inputs.hpp"
 #include "manager/core/slab.hpp"
 #include "manager/core/spec_table.hpp"
 #include "manager/core/task_table.hpp"
@@ -79,6 +81,7 @@ struct State {
   Slab<History, 8> histories;
   Slab<Attempt, 8> attempts;
   FileTable files;
+  SharedInputs shared;
   SpecTable specs{files};
   ReadyQueue ready{tasks};
   std::deque<Category> categories;
@@ -141,7 +144,12 @@ struct State {
   void on_stat(FileId file, const StatResult& result);
   /// The name under which the worker has (or now gets) the input; stages it if needed. False: cannot be named.
   RemoteName use_input(std::uint32_t worker, std::uint32_t attempt, FileId file, std::string_view remote);
-  void stage(std::uint32_t worker, std::uint32_t attempt, FileId file, std::uint32_t number, std::string_view remote);
+  /// On whose behalf an input is sent.
+  struct Asker {
+    std::uint32_t serial = 0;  ///< attempt
+    TaskId task;
+  };
+  void stage(std::uint32_t worker, FileId file, std::uint32_t number, std::string_view remote, const Asker& asker);
   void hold(std::uint32_t worker, FileId file, std::uint32_t number, std::uint32_t version, bool in_flight);
   void forget_copy(std::uint32_t worker, FileId file);  ///< entry and holder, without unlink
   void retire_copy(std::uint32_t worker, FileId file);  ///< unlinked now, or when its last user ends
@@ -164,6 +172,27 @@ struct State {
   [[nodiscard]] std::vector<std::uint32_t> users_of_environment(std::uint32_t worker, FileId file) const;
   void environment_came(std::uint32_t worker, FileId file);
   void environment_failed(std::uint32_t worker, FileId file, const std::string& error);
+
+  // --- shared_inputs.cpp ---
+  using WishAt = std::map<std::pair<std::uint32_t, ObjectId>, SharedWish>::iterator;
+  [[nodiscard]] ObjectId shared_object(std::uint32_t worker, FileId file);
+  /// The worker gets a copy of this cached input: from the manager now, or as the plan of transfers says.
+  void stage_copy(std::uint32_t worker, std::uint32_t attempt, FileId file, std::uint32_t number,
+                  std::string_view remote);
+  void ask_digest(ObjectId object, const SharedInput& input);
+  void on_digest(ObjectId object, const DigestResult& result);
+  void run_shared();
+  void give_order(const PeerOrder& order);
+  WishAt wish_for(std::uint32_t worker, std::uint32_t file, std::uint32_t number);
+  void drop_wish(WishAt wish);
+  void drop_object_if_unused(ObjectId object);
+  void shared_copy_sent(std::uint32_t worker, const Staging& staging, const StageDone& done);
+  void shared_copy_failed(std::uint32_t worker, const Staging& staging);
+  void on_peer_done(std::uint32_t worker, const PeerOutcome& outcome);
+  void begin_waiting_attempts(std::uint32_t worker, RemoteName name);
+  void share_lost(std::uint32_t worker, std::uint32_t file, std::uint32_t version);
+  void join_shared(std::uint32_t worker);
+  void leave_shared(std::uint32_t worker);
 
   // --- react_worker.cpp ---
   std::uint32_t worker_slot(ConnId conn) const { return conn.valid() ? conns.find(conn.value()) : no_index; }

@@ -11,7 +11,7 @@
 
 namespace taskmill::manager {
 
-enum class TimerKind : std::uint8_t { worker, penalty, task_end, task_start, blocks, slow_tasks, large_tasks };
+enum class TimerKind : std::uint8_t { worker, penalty, task_end, task_start, blocks, slow_tasks, large_tasks, peers };
 
 struct Timer {
   Time due;

@@ -226,6 +226,7 @@ void Hub::run_machine() {
   machine_.run(now, effects_);
   perform_actions();
   perform_stats();
+  perform_digests();
   for (const auto& record : effects_.records) {
     if (events_.on_record) events_.on_record(record, effects_.view(record.text));
   }
@@ -246,7 +247,11 @@ void Hub::perform_actions() {
       peer.close_for(action.reason);
       continue;
     }
-    peer.outbound().add(action, effects_);
+    if (action.kind == ActionKind::peer_await || action.kind == ActionKind::peer_transfer) {
+      order_transfer(action, peer);
+    } else {
+      peer.outbound().add(action, effects_);
+    }
     if (touched_.empty() || touched_.back() != &peer) touched_.push_back(&peer);
   }
   for (Peer* peer : touched_) {

@@ -117,6 +117,9 @@ class Hub final : public PeerOwner {
   void run_machine();
   void perform_actions();
   void perform_stats();
+  // hub_transfers.cpp
+  void order_transfer(const Action& action, Peer& target);
+  void perform_digests();
   void perform_reports();
   TaskTextPtr take_text(TaskId task, ConnId conn);
   void drop_text(TaskId task, ConnId conn);

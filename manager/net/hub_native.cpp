@@ -18,9 +18,11 @@ void Hub::environment_reported(const Peer& peer, const pb::EnvironmentReady& rea
 }
 
 protocol::CapabilitySet Hub::capabilities() const {
-  protocol::CapabilitySet wanted = {protocol::Capability::measure, protocol::Capability::zstd};
-  if (config_.environments) wanted.add(protocol::Capability::env);
-  if (config_.core.monitoring.watchdog) wanted.add(protocol::Capability::enforce);
+  using enum protocol::Capability;
+  protocol::CapabilitySet wanted = {measure, enforce, zstd};
+  if (config_.environments) wanted.add(env);
+  // Between workers nothing is encrypted: who wants TLS wants no copies in the clear.
+  if (config_.core.peer_transfers > 0 && !uses_tls()) wanted.add(peer);
   return wanted;
 }
 

@@ -91,6 +91,14 @@ void Outbound::add(const Action& action, const Effects& effects) {
   ops_.push_back(std::move(op));
 }
 
+void Outbound::add_frame(std::string frame) {
+  if (closing_) return;
+  auto op = std::make_shared<Op>();
+  op->kind = ActionKind::peer_transfer;
+  op->name = std::move(frame);
+  ops_.push_back(std::move(op));
+}
+
 void Outbound::pump() {
   if (pumping_ || closing_ || !connection_) return;
   pumping_ = true;
@@ -135,6 +143,9 @@ bool Outbound::perform(Op& op) {
       return true;
     case ActionKind::fetch:
       send_fetch(op);
+      return true;
+    case ActionKind::peer_transfer:
+      wire_.append(op.name);
       return true;
     case ActionKind::fetch_frame:
     case ActionKind::close:

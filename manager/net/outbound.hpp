@@ -59,6 +59,8 @@ class Outbound : public std::enable_shared_from_this<Outbound> {
   void shut();
 
   void add(const Action& action, const Effects& effects);
+  /// A frame (docs/extensions.md), in its place among the machine's actions.
+  void add_frame(std::string frame);
   /// Text outside of the machine's actions (password exchange, `name`, status).
   void say(std::string_view text);
   /// Whole frames, when can_send_frames(): not inside the directory that is being sent, nor above the outbox's mark.

@@ -75,6 +75,12 @@ class Peer final : public aio::ConnectionHandler {
   [[nodiscard]] aio::Connection& connection() { return *connection_; }
   [[nodiscard]] const std::string& address() const { return address_; }
   [[nodiscard]] const std::string& hostname() const { return hostname_; }
+  /// Where other workers reach it; port 0: nowhere.
+  struct Listening {
+    std::string address;
+    std::uint32_t port = 0;
+  };
+  [[nodiscard]] const Listening& listening() const { return listening_; }
   [[nodiscard]] bool is_ready() const { return ready_; }
   [[nodiscard]] bool forgotten() const { return forgotten_; }
   [[nodiscard]] bool greeted() const { return greeted_; }
@@ -121,6 +127,8 @@ class Peer final : public aio::ConnectionHandler {
   void on_environment_need(std::string_view body);
   void on_environment_ready(std::string_view body);
   std::shared_ptr<EnvironmentFeed> make_feed(const std::shared_ptr<Outbound::Context>& context);
+  void on_peer_listening(std::string_view body);  // hub_transfers.cpp
+  void on_peer_done(std::string_view body);
   void note_local_error(ErrorCode error, std::string_view relative);
   OutputFile& output();
 
@@ -154,6 +162,7 @@ class Peer final : public aio::ConnectionHandler {
   protocol::CapabilityHandshake handshake_;
   std::unordered_map<std::int64_t, Measured> measured_;
   std::shared_ptr<EnvironmentFeed> feed_;  ///< null: no environments are offered
+  Listening listening_;
 
   // The reply to the oldest `get`.
   std::unique_ptr<OutputFile> output_;

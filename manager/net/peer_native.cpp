@@ -23,6 +23,9 @@ std::uint64_t frame_limit(std::uint32_t kind) {
       return 4U << 20;  // with every second chunk of a portion
     case protocol::FrameKind::environment_ready:
       return 64U << 10;
+    case protocol::FrameKind::peer_done:
+    case protocol::FrameKind::peer_listening:
+      return 4U << 10;
     default:
       return 0;
   }
@@ -42,6 +45,7 @@ void Peer::on_info(std::string_view field, std::string_view value) {
   facts.measures = handshake_.can(protocol::Capability::measure);
   facts.enforces = handshake_.can(protocol::Capability::enforce);
   facts.environments = handshake_.can(protocol::Capability::env);
+  facts.peers = handshake_.can(protocol::Capability::peer);
   owner_.machine().on_native(id_, facts, aio::now());
 }
 
@@ -65,6 +69,10 @@ void Peer::on_frame_body() {
       return on_environment_need(body);
     case protocol::FrameKind::environment_ready:
       return on_environment_ready(body);
+    case protocol::FrameKind::peer_listening:
+      return on_peer_listening(body);
+    case protocol::FrameKind::peer_done:
+      return on_peer_done(body);
     default:
       return;  // no other kind is agreed on
   }

@@ -128,6 +128,8 @@ void counter_keys(JsonWriter& json, const Stats& s, const StatusIdentity& id) {
   json.field("time_workers_execute_good", s.time_workers_execute_good);
   json.field("time_workers_execute_exhaustion", s.time_workers_execute_exhaustion);
   json.field("bytes_sent", s.bytes_sent).field("bytes_received", s.bytes_received);
+  json.field("bytes_by_peers", s.bytes_by_peers).field("peer_transfers", s.peer_transfers);
+  json.field("peer_failures", s.peer_failures);
   json.field("capacity_tasks", s.capacity_tasks).field("capacity_cores", s.capacity_cores);
   json.field("capacity_memory", s.capacity_memory).field("capacity_disk", s.capacity_disk);
   json.field("capacity_gpus", s.capacity_gpus).field("capacity_instantaneous", s.capacity_instantaneous);

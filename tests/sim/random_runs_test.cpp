@@ -73,6 +73,10 @@ SimOptions random_options(std::uint64_t seed, Random& random) {
   o.cancel = sometimes(0.05);
   o.congest = sometimes(0.1);
   o.invalidate = sometimes(0.05);
+  o.peers = random.below(2) == 0;
+  o.config.peer_transfers = static_cast<int>(1 + random.below(3));
+  o.fail_peer = sometimes(0.2);
+  o.silence_peer = sometimes(0.1);
   return o;
 }
 
@@ -92,6 +96,28 @@ TEST_P(RandomRuns, EveryTaskEndsOnceWhateverHappens) {
 }
 
 INSTANTIATE_TEST_SUITE_P(FromSeed, RandomRuns, ::testing::Values(1, 26, 51, 76, 101, 126));
+
+TEST(PeerTransfers, TheManagerSendsACommonInputOnlyAFewTimes) {
+  SimOptions options;
+  options.check = true;
+  options.peers = true;
+  options.workers = 100;
+  options.cores = 1;
+  std::vector<SimTask> tasks(100);
+  for (SimTask& task : tasks) {
+    task.spec.command = "task";
+    task.spec.resources.cores = 1;
+    InputSpec input;
+    input.source = "common";
+    input.remote = "common";
+    task.spec.inputs.push_back(input);
+  }
+  const SimResult result = SimWorld(options, std::move(tasks)).run();
+  EXPECT_TRUE(result.problems.empty()) << result.problems.front();
+  EXPECT_EQ(result.succeeded, 100U);
+  EXPECT_LE(result.staged, 3U);
+  EXPECT_EQ(result.passed_on + result.staged, 100U);
+}
 
 TEST(Replay, TheSameSeedGivesTheSameTrace) {
   for (std::uint64_t seed = 1; seed <= 10; ++seed) EXPECT_EQ(play(seed).hash, play(seed).hash) << seed;

@@ -58,6 +58,16 @@ class MachineDriver {
   std::map<std::string, StageError> broken;    ///< sources that cannot be sent
   std::map<std::string, FetchStatus> fetches;  ///< by local path; default ok
   bool answer_fetches = true;
+  bool answer_stages = true, answer_digests = true;
+  struct Transfer {
+    std::uint64_t order = 0;
+    ConnId source, target;
+    std::string source_name, name;
+    bool over = false;
+  };
+  std::vector<Transfer> transfers;  ///< all between workers
+  std::vector<std::pair<ConnId, StageDone>> pending_stages;
+  std::vector<std::pair<std::uint64_t, DigestResult>> pending_digests;
   Now now = start();
 
   static Now start() { return {Time(std::chrono::seconds(1000)), WallTime(std::chrono::seconds(1700000000))}; }
@@ -81,6 +91,31 @@ class MachineDriver {
     resize(conn, size);
     machine.on_info(conn, "worker-end-time", std::to_string(end_time), now);
     return conn;
+  }
+  /// One of ours, that fetches from others and serves them.
+  ConnId connect_peer(const std::string& host = "node") {
+    const ConnId conn = connect({}, host);
+    WorkerFacts facts;
+    facts.peers = true;
+    machine.on_native(conn, facts, now);
+    machine.on_peer_listening(conn, now);
+    return conn;
+  }
+  void end_transfer(Transfer& transfer, bool ok, bool blame = true) {
+    transfer.over = true;
+    machine.on_peer_done(transfer.target, {transfer.order, ok, blame, ok ? "" : "broken"}, now);
+    step();
+  }
+  void end_stage(std::size_t index) {
+    const auto [conn, done] = pending_stages[index];
+    pending_stages.erase(pending_stages.begin() + static_cast<std::ptrdiff_t>(index));
+    machine.on_staged(conn, done, now);
+    step();
+  }
+  [[nodiscard]] std::size_t times_said(const std::string& words) const {
+    std::size_t count = 0;
+    for (const auto& line : wire) count += line.find(words) != std::string::npos ? 1 : 0;
+    return count;
   }
   void resize(ConnId conn, const WorkerSize& size) {
     const auto report = [&](std::string_view name, double v) {
@@ -169,14 +204,27 @@ class MachineDriver {
     for (const Record& record : mine.records) records.emplace_back(mine.view(record.text));
     for (const Notice& notice : mine.notices) notices.emplace_back(mine.view(notice.text));
     for (const Action& action : mine.actions) perform(action, mine);
-    for (const StatRequest& request : mine.stats) {
-      StatResult result;
-      result.found = true;
-      result.size = 100;
-      result.mtime_ns = 1;
-      if (const auto at = disk.find(std::string(mine.view(request.path))); at != disk.end()) result = at->second;
-      machine.on_stat(request.file, result, now);
+    for (const StatRequest& request : mine.stats)
+      machine.on_stat(request.file, on_disk(std::string(mine.view(request.path))), now);
+    for (const DigestRequest& request : mine.digests) {
+      const StatResult source = on_disk(std::string(mine.view(request.path)));
+      DigestResult result;
+      result.size = source.size;
+      result.mtime_ns = source.mtime_ns;
+      if (answer_digests) {
+        machine.on_digest(request.object, result, now);
+      } else {
+        pending_digests.emplace_back(request.object, result);
+      }
     }
+  }
+  [[nodiscard]] StatResult on_disk(const std::string& path) const {
+    if (const auto at = disk.find(path); at != disk.end()) return at->second;
+    StatResult result;
+    result.found = true;
+    result.size = 100;
+    result.mtime_ns = 1;
+    return result;
   }
   void perform(const Action& a, const Effects& from) {
     const std::string name(from.view(a.name));
@@ -187,8 +235,23 @@ class MachineDriver {
         if (const auto at = broken.find(source); at != broken.end()) {
           machine.on_stage_failed(a.conn, at->second, now);
         } else {
-          machine.on_staged(a.conn, {100, 100, 1}, now);
+          const StatResult found = on_disk(source);
+          const StageDone done{found.size, found.size, found.mtime_ns};
+          if (answer_stages) {
+            machine.on_staged(a.conn, done, now);
+          } else {
+            pending_stages.emplace_back(a.conn, done);
+          }
         }
+        break;
+      }
+      case ActionKind::peer_await:
+        log(a, "await " + name);
+        break;
+      case ActionKind::peer_transfer: {
+        const PeerTransfer& t = from.transfers.at(a.index);
+        transfers.push_back({t.order, t.source, a.conn, std::string(from.view(t.source_name)), name, false});
+        log(a, "fetch " + name + " from " + std::to_string(t.source.value()));
         break;
       }
       case ActionKind::send_task: {

@@ -131,7 +131,8 @@ void SimWorld::join() {
   greeting.os = "Linux";
   greeting.arch = "x86_64";
   machine_->on_greeting(id, greeting, now_);
-  machine_->on_native(id, {true, true}, now_);
+  machine_->on_native(id, {.measures = true, .enforces = true, .peers = options_.peers}, now_);
+  if (options_.peers && conn % 7 != 3) machine_->on_peer_listening(id, now_);  // some can only receive
   const auto report = [&](std::string_view name, double v) {
     machine_->on_resource(id, protocol::ResourceReport{name, v, v, v}, now_);
   };
@@ -145,18 +146,6 @@ void SimWorld::join() {
   machine_->on_info(id, "worker-end-time", "0", now_);
 }
 
-void SimWorld::lose(std::uint32_t conn) {
-  Node& node = nodes_[conn];
-  if (!node.alive) return;
-  node.alive = false;
-  for (const Run& run : node.runs) --live_[run.task];
-  node = Node{};
-  machine_->on_closed(ConnId(conn), CloseReason::disconnected, now_);
-  Event event;
-  event.what = What::join;
-  at(now_.time + std::chrono::seconds(1), event);
-}
-
 // Resources are taken when the task starts, as a worker does it; what does not fit waits.
 void SimWorld::start_what_fits(std::uint32_t conn) {
   Node& node = nodes_[conn];
@@ -168,9 +157,11 @@ void SimWorld::start_what_fits(std::uint32_t conn) {
       continue;
     }
     Run& run = *found;
-    const bool fits = node.used.cores + run.box.cores <= node.cores + 1e-6 &&
-                      node.used.memory + run.box.memory <= node.memory && node.used.disk + run.box.disk <= node.disk;
-    if (!fits) {
+    if (awaits_input(node, run)) {
+      ++i;
+      continue;
+    }
+    if (!has_room(node, run.box)) {
       const bool may_wait = options_.config.prefetch_tasks > 0 || options_.config.resource_submit_multiplier > 1;
       if (options_.check && !may_wait)
         problem("task " + std::to_string(id) + " does not fit at worker " + std::to_string(conn));
@@ -237,21 +228,6 @@ void SimWorld::end_run(std::uint32_t conn, std::uint32_t task) {
   node.runs.erase(node.runs.begin() + (found - node.runs.data()));
   --live_[task];
   std::erase(node.results, task);
-}
-
-void SimWorld::faults_after(std::uint32_t conn) {
-  if (chance(options_.lose_worker)) lose(conn);
-  if (chance(options_.cancel) && submitted_ > 0)
-    machine_->cancel(TaskId(1 + static_cast<std::uint32_t>(random_.below(submitted_))), now_);
-  if (chance(options_.invalidate))
-    machine_->invalidate_cached_file("file" + std::to_string(random_.below(5)), FileKind::file, now_);
-  if (nodes_[conn].alive && chance(options_.congest)) {
-    machine_->on_congested(ConnId(conn), true, now_);
-    Event event;
-    event.what = What::uncongest;
-    event.conn = conn;
-    at(now_.time + std::chrono::seconds(5), event);
-  }
 }
 
 void SimWorld::deliver(const Event& e) {
@@ -349,7 +325,7 @@ void SimWorld::deliver(const Event& e) {
       machine_->on_heard(conn, now_);
       break;
     default:
-      break;
+      deliver_peers(e);
   }
 }
 
@@ -372,6 +348,7 @@ void SimWorld::perform(const Action& a, const Effects& effects) {
         event.what = What::staged;
         if (options_.check && !node.cache.insert(std::string(effects.view(a.name))).second)
           problem(std::string(effects.view(a.name)) + " was sent to a worker that has it");
+        came(conn, std::string(effects.view(a.name)));
       }
       to_manager(conn, event);
       break;
@@ -390,7 +367,8 @@ void SimWorld::perform(const Action& a, const Effects& effects) {
       if (options_.check) {
         for (const auto& input : description_.inputs) {
           run.inputs.push_back(input.cache_name);
-          if (!node.cache.contains(input.cache_name) && options_.fail_stage == 0)
+          if (!node.cache.contains(input.cache_name) && !node.awaited.contains(input.cache_name) &&
+              options_.fail_stage == 0)
             problem("task " + std::to_string(a.task.value()) + " lacks " + input.cache_name);
         }
       }
@@ -406,11 +384,10 @@ void SimWorld::perform(const Action& a, const Effects& effects) {
       at(there, event);
       break;
     }
-    case ActionKind::request_results: {
+    case ActionKind::request_results:
       event.what = What::send_results;
       to_manager(conn, event);
       break;
-    }
     case ActionKind::fetch:
       event.what = What::fetched;
       to_manager(conn, event);
@@ -423,6 +400,7 @@ void SimWorld::perform(const Action& a, const Effects& effects) {
       if (!options_.check) break;
       const std::string name(effects.view(a.name));
       node.cache.erase(name);
+      node.awaited.erase(name);
       for (const Run& run : node.runs) {
         if (!run.over && std::find(run.inputs.begin(), run.inputs.end(), name) != run.inputs.end())
           problem(name + " removed while task " + std::to_string(run.task) + " needs it");
@@ -446,8 +424,8 @@ void SimWorld::perform(const Action& a, const Effects& effects) {
       at(now_.time + std::chrono::seconds(5), again);
       break;
     }
-    case ActionKind::fetch_frame:
-      break;
+    default:
+      perform_peers(a, effects);
   }
 }
 
@@ -469,6 +447,7 @@ void SimWorld::perform(const Effects& effects) {
     at(now_.time + Duration(50), event);
   }
   for (const Action& action : effects.actions) perform(action, effects);
+  answer_digests(effects);
 }
 
 SimResult SimWorld::run() {

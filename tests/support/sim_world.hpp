@@ -43,6 +43,7 @@ struct SimOptions {
   bool enforce_memory = false;  ///< a task above its box is stopped with RESOURCE_EXHAUSTION
   bool measure = true;
   double slow_workers = 0;  ///< share of workers on which tasks take ten times as long
+  bool peers = false;       ///< workers pass large inputs on
   // Faults, each until `calm_at`.
   Duration calm_at{0};
   double lose_worker = 0;  ///< chance per finished task that its worker is lost (another one joins)
@@ -52,12 +53,14 @@ struct SimOptions {
   double cancel = 0;  ///< chance per finished task that some other task is cancelled
   double congest = 0;
   double invalidate = 0;
-  bool check = false;    ///< verify everything (slow)
-  bool describe = true;  ///< ask for the block of every task, as a real shell does
+  double fail_peer = 0, silence_peer = 0;  ///< chances per transfer between workers
+  bool check = false;                      ///< verify everything (slow)
+  bool describe = true;                    ///< ask for the block of every task, as a real shell does
 };
 
 struct SimResult {
-  std::uint64_t finished = 0, cancelled = 0, succeeded = 0, dispatched = 0, exhausted_attempts = 0, staged = 0;
+  std::uint64_t finished = 0, cancelled = 0, succeeded = 0, dispatched = 0, exhausted_attempts = 0, staged = 0,
+                passed_on = 0;
   Duration makespan{0};
   double allocated_mb_s = 0, used_mb_s = 0;  ///< memory times time, all attempts
   double allocated_core_s = 0, used_core_s = 0;
@@ -90,7 +93,8 @@ class SimWorld {
     lost,
     alive,
     uncongest,
-    stat
+    stat,
+    peer_done
   };
   struct Event {
     Time at;
@@ -121,7 +125,7 @@ class SimWorld {
     Resources used{0, 0, 0, 0};
     std::vector<Run> runs;  ///< few at a time
     std::vector<std::uint32_t> waiting, results;
-    std::unordered_set<std::string> cache;
+    std::unordered_set<std::string> cache, awaited;
     Time out_at{}, in_at{};  ///< keep the order of messages in both directions
   };
 
@@ -138,6 +142,13 @@ class SimWorld {
   void end_run(std::uint32_t conn, std::uint32_t task);
   void lose(std::uint32_t conn);
   void faults_after(std::uint32_t conn);
+  // sim_peers.cpp
+  [[nodiscard]] static bool has_room(const Node& node, const Resources& box);
+  [[nodiscard]] static bool awaits_input(const Node& node, const Run& run);
+  void came(std::uint32_t conn, const std::string& name);  ///< an input that was awaited
+  void perform_peers(const manager::Action& action, const manager::Effects& effects);
+  void deliver_peers(const Event& event);
+  void answer_digests(const manager::Effects& effects);
   void problem(std::string text);
   void mix(std::uint64_t value);
   [[nodiscard]] bool faulty() const { return now_.time - start_.time < options_.calm_at; }
@@ -163,6 +174,12 @@ class SimWorld {
   std::uint32_t submitted_ = 0;
   std::uint32_t generation_ = 0;
   protocol::TaskDescription description_;
+  struct Transfer {
+    std::uint64_t order = 0;
+    std::uint32_t source = 0;
+    std::string source_name, name;
+  };
+  std::vector<Transfer> transfers_;  ///< by Event::index
   SimResult result_;
 };
 

@@ -54,7 +54,7 @@ Duration seconds(std::int64_t count) {
 // What this program can do beyond the old wire.
 protocol::CapabilitySet capabilities() {
   using enum protocol::Capability;
-  return {enforce, env, measure, zstd};
+  return {enforce, env, measure, peer, zstd};
 }
 
 MachineConfig machine_config(const Options& options, const measure::HostResources& host, const Workspace& space,
@@ -125,6 +125,7 @@ WorkerSettings settings_of(const Options& options, const measure::HostResources&
   settings.volatility = options.volatility;
   settings.task_wrapper = options.task_wrapper;
   settings.limits = options.limits;
+  settings.capabilities = capabilities();
   settings.coprocess = options.coprocess_command;
   const auto each_core = static_cast<std::int64_t>(settings.machine.offered.cores);
   settings.coprocesses = static_cast<std::size_t>(

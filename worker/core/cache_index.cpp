@@ -49,6 +49,14 @@ CacheEntry* CacheIndex::add_recipe(std::string_view name, CacheSource source, st
   return &entry;
 }
 
+void CacheIndex::await(std::string_view name) {
+  const CacheEntry* known = find(name);
+  if (known != nullptr && known->state != CacheState::failed && known->state != CacheState::recipe) return;
+  CacheEntry& entry = fresh(name);
+  entry.state = CacheState::awaited;
+  entry.source = CacheSource::peer;
+}
+
 void CacheIndex::note_fetched(CacheEntry& entry, bool directory, std::uint64_t size, std::uint64_t entries) {
   entry.state = CacheState::present;
   entry.directory = directory;

@@ -19,10 +19,11 @@ enum class CacheState : std::uint8_t {
   present,   ///< the object is in the cache directory
   recipe,    ///< known how to make it, nobody needed it yet (or the last attempt failed)
   fetching,  ///< being made
+  awaited,   ///< the manager has said that it will come: from it, or from another worker
   failed,    ///< it was announced but could not be stored; `text` says why
 };
 
-enum class CacheSource : std::uint8_t { manager, url, command, copy, output };
+enum class CacheSource : std::uint8_t { manager, url, command, copy, output, peer };
 
 struct CacheEntry {
   CacheState state = CacheState::present;
@@ -35,7 +36,7 @@ struct CacheEntry {
   std::uint64_t entries = 1;  ///< files and directories
   std::uint64_t fetch_id = 0;
   std::uint64_t used = 0;        ///< larger: used later; 0: no task has named it yet
-  std::vector<TaskKey> waiting;  ///< tasks that need it, while fetching
+  std::vector<TaskKey> waiting;  ///< tasks that need it, while fetching or awaited
   /// Deleting it takes the file system some milliseconds.
   [[nodiscard]] bool is_heavy() const { return directory || size > (std::uint64_t{16} << 20U); }
 };
@@ -50,6 +51,8 @@ class CacheIndex {
   CacheEntry& put_failed(std::string_view name, std::string why);
   /// A recipe for a known name is ignored (wire 7.3): returns nullptr then.
   CacheEntry* add_recipe(std::string_view name, CacheSource source, std::string_view text, unsigned mode);
+  /// An object that is to come; nothing happens if one is here or being made.
+  void await(std::string_view name);
   void note_fetched(CacheEntry& entry, bool directory, std::uint64_t size, std::uint64_t entries);
   bool erase(std::string_view name);
   /// A task names it.

@@ -80,6 +80,11 @@ class Machine {
   void on_stored(std::string_view name, bool directory, unsigned mode, std::uint64_t size, std::uint64_t entries,
                  Time now);
   void on_store_failed(std::string_view name, const std::string& why, Time now, Effects& effects);
+  /// This object will come, by on_stored(), on_store_failed() or on_arrived(): tasks that name it wait for it.
+  void on_awaited(std::string_view name, Time now);
+  /// An awaited object is complete. False: nobody awaits it (any more), it is not to be kept.
+  bool on_arrived(std::string_view name, bool directory, unsigned mode, std::uint64_t size, std::uint64_t entries,
+                  Time now);
   void on_unlink(std::string_view name, Time now, Effects& effects);
   /// An environment is on its way: tasks may name it from now on, and wait for it without resources.
   void on_environment_offered(const std::string& digest, Time now);
@@ -150,7 +155,10 @@ class Machine {
   void start_fetch(const std::string& name, CacheEntry& entry, Time now, Effects& effects);
   void pump_fetches(Time now, Effects& effects);
   void act_on_fetch_limits(Time now, Effects& effects);
-  void fetch_done(CacheEntry& entry, bool ok, const std::string& text, Time now, Effects& effects);
+  void keep(std::string_view name, CacheSource source, bool directory, unsigned mode, std::uint64_t size,
+            std::uint64_t entries);
+  void fetch_done(CacheEntry& entry, bool ok, const std::string& text);
+  void end_waiting(const std::vector<TaskKey>& waiting, bool ok, const std::string& text);
 
   // machine_eviction.cpp
   /// Takes files out of the cache that no task here needs, least recently used first, until `bytes` are freed. Returns

@@ -11,12 +11,38 @@ namespace taskmill::worker {
 void Machine::on_stored(std::string_view name, bool directory, unsigned mode, std::uint64_t size, std::uint64_t entries,
                         Time now) {
   life_.on_work(now);
-  cache_.put(name, CacheSource::manager, directory, mode, size, entries);
+  keep(name, CacheSource::manager, directory, mode, size, entries);
+}
+
+// Whatever was known under this name is replaced; tasks that waited for it go on.
+void Machine::keep(std::string_view name, CacheSource source, bool directory, unsigned mode, std::uint64_t size,
+                   std::uint64_t entries) {
+  CacheEntry* entry = cache_.find(name);
+  const auto waiting = entry == nullptr ? std::vector<TaskKey>() : std::exchange(entry->waiting, {});
+  cache_.put(name, source, directory, mode, size, entries);
+  end_waiting(waiting, true, {});
+}
+
+void Machine::on_awaited(std::string_view name, Time now) {
+  life_.on_work(now);
+  cache_.await(name);
+}
+
+bool Machine::on_arrived(std::string_view name, bool directory, unsigned mode, std::uint64_t size,
+                         std::uint64_t entries, Time now) {
+  life_.on_work(now);
+  const CacheEntry* entry = cache_.find(name);
+  if (entry == nullptr || entry->state != CacheState::awaited) return false;
+  keep(name, CacheSource::peer, directory, mode, size, entries);
+  return true;
 }
 
 void Machine::on_store_failed(std::string_view name, const std::string& why, Time now, Effects& effects) {
   life_.on_work(now);
+  CacheEntry* entry = cache_.find(name);
+  const auto waiting = entry == nullptr ? std::vector<TaskKey>() : std::exchange(entry->waiting, {});
   cache_.put_failed(name, why);
+  end_waiting(waiting, false, "work_queue_worker: " + why + "\n");
   if (version_ >= 10) protocol::cache_invalid(effects.lines, name, why);
 }
 
@@ -34,14 +60,16 @@ void Machine::on_recipe(CacheSource source, std::string_view name, std::string_v
     start_fetch(std::string(name), *entry, now, effects);
 }
 
-void Machine::on_unlink(std::string_view name, Time now, Effects& effects) {
+void Machine::on_unlink(std::string_view name, Time, Effects& effects) {
   if (const auto at = evicted_.find(name); at != evicted_.end()) evicted_.erase(at);
   CacheEntry* entry = cache_.find(name);
   if (entry == nullptr) return;
   if (entry->state == CacheState::fetching) {
     if (entry->fetch_id != 0 && fetches_.erase(entry->fetch_id) > 0) effects.cancel_fetch.push_back(entry->fetch_id);
     std::erase(fetch_queue_, std::string(name));
-    fetch_done(*entry, false, "removed while it was being fetched", now, effects);
+    fetch_done(*entry, false, "removed while it was being fetched");
+  } else if (entry->state == CacheState::awaited) {
+    end_waiting(std::exchange(entry->waiting, {}), false, "removed before it came");
   }
   effects.remove.push_back({std::string(name), entry->is_heavy()});
   cache_.erase(name);
@@ -80,7 +108,7 @@ void Machine::on_fetched(std::uint64_t fetch_id, bool ok, bool directory, std::u
     } else if (version_ >= 10) {
       protocol::cache_invalid(effects.lines, name, text);
     }
-    fetch_done(*entry, ok, text, now, effects);
+    fetch_done(*entry, ok, text);
   }
   pump_fetches(now, effects);
 }
@@ -96,12 +124,15 @@ void Machine::act_on_fetch_limits(Time now, Effects& effects) {
   }
 }
 
-// Tasks that waited go on, or end without their input. A failed recipe stays: the next task tries again.
-void Machine::fetch_done(CacheEntry& entry, bool ok, const std::string& text, Time now, Effects&) {
-  (void)now;
+// A failed recipe stays: the next task tries again.
+void Machine::fetch_done(CacheEntry& entry, bool ok, const std::string& text) {
   entry.fetch_id = 0;
   if (!ok) entry.state = CacheState::recipe;
-  const auto waiting = std::exchange(entry.waiting, {});
+  end_waiting(std::exchange(entry.waiting, {}), ok, text);
+}
+
+// Tasks that waited for an input go on, or end without it.
+void Machine::end_waiting(const std::vector<TaskKey>& waiting, bool ok, const std::string& text) {
   for (const auto key : waiting) {
     TaskSlot* task = slot(key);
     if (task == nullptr || task->state != TaskState::awaiting_inputs) continue;

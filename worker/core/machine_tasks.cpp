@@ -280,8 +280,8 @@ void Machine::on_exited(TaskKey key, TaskExit exit, Now now, Effects& effects) {
   --running_;
   running_changed_ = true;
   for (const auto& moved : exit.outputs) {
-    cache_.put(task->description.outputs[moved.index].cache_name, CacheSource::output, moved.directory, moved.mode,
-               moved.size, moved.entries);
+    keep(task->description.outputs[moved.index].cache_name, CacheSource::output, moved.directory, moved.mode,
+         moved.size, moved.entries);
   }
   TaskResult result;
   result.status = task->result.status;

@@ -137,6 +137,7 @@ void Worker::on_link_message(protocol::ToWorker& message) {
                  },
                  [&](protocol::BeginDirectory& directory) {
                    machine_.on_work(now.time);
+                   carry_out_removals();
                    cache_writer_->begin_directory(directory.path);
                  },
                  [&](protocol::PutSymlink& link) { cache_writer_->symlink(link.path, link.target); },
@@ -157,6 +158,7 @@ void Worker::on_link_message(protocol::ToWorker& message) {
                    // Legacy: a place in a task queue, of which only the reception counts.
                    if (!context_.native.on_manager_token(tlq.token)) return machine_.on_work(now.time);
                    link_->allow_frames();
+                   if (context_.native.can(protocol::Capability::peer)) peers_.open(link_->connection().local_text());
                  },
                  [&](protocol::Release&) {
                    if (!effects_.leave) effects_.leave = Leave{SessionEnd::released, "released by the manager"};
@@ -175,11 +177,16 @@ bool Worker::on_link_frame_begins(std::uint32_t kind) {
 }
 
 void Worker::on_link_frame(std::uint32_t kind, std::string_view body) {
+  carry_out_removals();
   switch (static_cast<protocol::FrameKind>(kind & ~protocol::frame_compressed)) {
     case protocol::FrameKind::environment_offer:
     case protocol::FrameKind::chunk_data:
       if (!environments_.on_frame(kind, body))
         link_->close("the manager sent an environment frame that makes no sense");
+      return;
+    case protocol::FrameKind::peer_serve:
+    case protocol::FrameKind::peer_fetch:
+      if (!peers_.on_frame(kind, body)) link_->close("the manager sent a frame about peers that makes no sense");
       return;
     default:
       break;  // no other kind is agreed on
@@ -222,7 +229,14 @@ void Worker::handle(protocol::ThirdPut& message) {
 
 // --- objects ---
 
+// An object may come under a name that was unlinked just before: the old one must be gone by then.
+void Worker::carry_out_removals() {
+  for (const auto& removal : effects_.remove) remove_from_cache(removal);
+  effects_.remove.clear();
+}
+
 void Worker::on_whole_body(const protocol::PutFile& file, std::string_view bytes) {
+  carry_out_removals();
   auto stored = cache_writer_->whole_file(file.path, file.mode, bytes);
   const bool keep = stored && stored->problem.empty();
   store(std::move(stored));
@@ -231,6 +245,7 @@ void Worker::on_whole_body(const protocol::PutFile& file, std::string_view bytes
 
 int Worker::on_body_begins(const protocol::PutFile& file) {
   storing_ = true;
+  carry_out_removals();
   machine_.on_work(aio::steady_now());
   return cache_writer_->begin_file(file.path, file.mode, file.length);
 }
@@ -246,6 +261,7 @@ void Worker::store(std::optional<StoredObject> object) {
   const Time now = aio::steady_now();
   if (!object->trashed.empty()) disposal_.add(std::move(object->trashed));
   tasks_.forget_cached(object->name);
+  peers_.forget(object->name);
   if (object->problem.empty()) {
     machine_.on_stored(object->name, object->directory, object->mode, object->size, object->entries, now);
     if (object->size >= worth_looking_at_the_disk) measure_disk();
@@ -367,6 +383,7 @@ void Worker::end_session(SessionEnd end, const std::string& reason) {
   cache_writer_.reset();
   replies_.reset();
   environments_.on_session_ended();
+  peers_.close();
   drop_link();
   Effects last;
   if (was_ready) {

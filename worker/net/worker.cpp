@@ -80,6 +80,7 @@ Worker::Worker(boost::asio::io_context& io, Log& log, Workspace& space, WorkerSe
       measuring_(context_, settings_.limits),
       environments_(context_, settings_.environments),
       fetcher_(context_),
+      peers_(context_, [this](const std::string& name) { tasks_.forget_cached(name); }),
       seeker_(io, log, settings_.ssl, settings_.fixed_version),
       writer_(space),
       signals_(io),
@@ -209,6 +210,7 @@ void Worker::perform(Effects& effects) {
 
 void Worker::remove_from_cache(const CacheRemoval& removal) {
   tasks_.forget_cached(removal.name);
+  peers_.forget(removal.name);
   if (!removal.heavy && ::unlinkat(space_.cache(), removal.name.c_str(), 0) == 0) return;
   const auto trash_name = space_.next_name();
   if (::renameat(space_.cache(), removal.name.c_str(), space_.trash(), trash_name.c_str()) != 0) {

@@ -24,6 +24,7 @@
 #include "worker/net/fetcher.hpp"
 #include "worker/net/link.hpp"
 #include "worker/net/measuring.hpp"
+#include "worker/net/peers.hpp"
 #include "worker/net/replies.hpp"
 #include "worker/net/seeker.hpp"
 #include "worker/net/task_runner.hpp"
@@ -103,6 +104,7 @@ class Worker : public LinkEvents {
   void on_link_pause() override;
   void on_link_drained() override;
   void on_link_closed(LinkFault fault, const std::string& reason) override;
+  void carry_out_removals();
   void store(std::optional<StoredObject> object);
   void handle(protocol::RunTask& message);
   void handle(protocol::ThirdGet& message);
@@ -131,6 +133,7 @@ class Worker : public LinkEvents {
   Measuring measuring_;
   Environments environments_;
   Fetcher fetcher_;
+  Peers peers_;
   std::unique_ptr<Coprocesses> coprocesses_;
   bool coprocesses_start_ = false;  ///< they have not introduced themselves yet
   int exit_status_ = 0;

@@ -178,6 +178,47 @@ TEST_F(MachineTest, UnlinkOfWhatIsBeingFetchedCancelsIt) {
   EXPECT_EQ(machine.cache().find("u"), nullptr);
 }
 
+TEST_F(MachineTest, TasksWaitForAnAwaitedObjectWhateverWayItComes) {
+  for (const bool by_peer : {true, false}) {
+    const std::string name = by_peer ? "p" : "m";
+    machine.on_awaited(name, now.time);
+    auto description = task(by_peer ? 1 : 2);
+    description.inputs.push_back({name, "x", 1, false});
+    give(description);
+    machine.on_awaited(name, now.time);
+    const auto effects = take();
+    EXPECT_TRUE(effects.start.empty() && effects.fetch.empty()) << "it comes by itself";
+    if (by_peer) {
+      EXPECT_TRUE(machine.on_arrived(name, false, 0644, 5, 1, now.time));
+    } else {
+      machine.on_stored(name, false, 0644, 5, 1, now.time);
+      EXPECT_FALSE(machine.on_arrived(name, false, 0644, 5, 1, now.time)) << "too late";
+    }
+    EXPECT_EQ(take().start.size(), 1U);
+    EXPECT_EQ(machine.cache().find(name)->state, CacheState::present);
+  }
+}
+
+TEST_F(MachineTest, AnAwaitedObjectThatFailsOrIsRemovedEndsTheWaiting) {
+  machine.on_awaited("a", now.time);
+  machine.on_awaited("b", now.time);
+  for (const auto* name : {"a", "b"}) {
+    auto description = task(*name);
+    description.inputs.push_back({name, "x", 1, false});
+    give(description);
+  }
+  take();
+  machine.on_unlink("a", now.time, fx);
+  EXPECT_FALSE(machine.on_arrived("a", false, 0644, 5, 1, now.time)) << "removed meanwhile";
+  machine.on_store_failed("b", "disk full", now.time, fx);
+  take();
+  const auto text = text_of(answer());
+  EXPECT_THAT(text, HasSubstr("result 1 1 0 0 97\n"));
+  EXPECT_THAT(text, HasSubstr("result 1 1 0 0 98\n"));
+  machine.on_awaited("b", now.time);
+  EXPECT_EQ(machine.cache().find("b")->state, CacheState::awaited) << "another attempt";
+}
+
 TEST_F(MachineTest, KillInEveryStateLeavesNothing) {
   give(task(1));     // will be staging
   give(task(2));     // running
@@ -405,6 +446,10 @@ TEST_F(MachineTest, RandomLivesKeepTheInvariants) {
           break;
         case 3:
           wild.on_stored("f" + std::to_string(random.below(2)), false, 0644, random.below(100), 1, now.time);
+          if (random.below(2) == 0) wild.on_awaited("f" + std::to_string(random.below(4)), now.time);
+          if (random.below(2) == 0) {
+            wild.on_arrived("f" + std::to_string(random.below(4)), false, 0644, random.below(100), 1, now.time);
+          }
           break;
         case 4:
           wild.on_recipe(CacheSource::url, "f" + std::to_string(2 + random.below(2)), "u", 0644, random.below(2) == 0,
