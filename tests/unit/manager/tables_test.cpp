@@ -71,8 +71,8 @@ TEST(SpecTable, EqualSpecsAreStoredOnceAndComeBackWhole) {
   spec.max_running_time = std::chrono::seconds(5);
   spec.end_time = WallTime(Duration(99));
   spec.may_run_twice = false;
-  const SpecId a = specs.acquire(spec, 0, 0, 1);
-  const SpecId b = specs.acquire(spec, 0, 0, 1);
+  const SpecId a = specs.acquire(spec, 0, 0, 0, 1);
+  const SpecId b = specs.acquire(spec, 0, 0, 0, 1);
   EXPECT_EQ(a, b);
   const TaskSpec back = specs.unpack(a);
   EXPECT_EQ(back.command, spec.command);
@@ -87,7 +87,7 @@ TEST(SpecTable, EqualSpecsAreStoredOnceAndComeBackWhole) {
   EXPECT_EQ(back.end_time, spec.end_time);
   EXPECT_FALSE(back.may_run_twice);
   spec.command = "other";
-  const SpecId c = specs.acquire(spec, 0, 0, 1);
+  const SpecId c = specs.acquire(spec, 0, 0, 0, 1);
   EXPECT_NE(a, c);
   specs.release(a);
   specs.release(b);
