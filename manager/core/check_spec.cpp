@@ -19,13 +19,21 @@ bool has_control(std::string_view text) {
                      [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
 }
 
+/// For a message of one line: the beginning, without what would break it.
+std::string shown_text(std::string_view text) {
+  std::string out(text.substr(0, 200));
+  std::replace_if(
+      out.begin(), out.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, '?');
+  return out;
+}
+
 /// "inputs[2]"
 std::string element(std::string_view list, std::size_t index) {
   return std::string(list) + "[" + std::to_string(index) + "]";
 }
 
 std::optional<Error> check_remote(const std::string& field, std::string_view remote) {
-  const std::string shown = field + ": the name \"" + std::string(remote.substr(0, 200)) + "\"";
+  const std::string shown = field + ": the name \"" + shown_text(remote) + "\"";
   if (remote.empty()) return make_error(field + ": the name in the sandbox is empty: give one");
   if (remote.front() == '/')
     return make_error(shown + " is absolute: names in the sandbox are relative to the task's directory");
@@ -102,11 +110,12 @@ std::optional<Error> check_clashes(const TaskSpec& spec) {
 std::optional<Error> check_words(const TaskSpec& spec) {
   if (spec.category.empty() || spec.category.size() > 255 || has_control(spec.category) ||
       spec.category.find(' ') != std::string::npos)
-    return make_error("category: \"" + spec.category.substr(0, 100) + "\" must be one word of at most 255 bytes");
+    return make_error("category: \"" + shown_text(spec.category) + "\" must be one word of at most 255 bytes");
   for (const auto& variable : spec.environment) {
     if (variable.name.empty() || variable.name.find('=') != std::string::npos ||
         variable.name.find('\0') != std::string::npos)
-      return make_error("env: \"" + variable.name + "\" is not a name: a variable's must be non-empty without '='");
+      return make_error("env: \"" + shown_text(variable.name) +
+                        "\" is not a name: a variable's must be non-empty without '='");
     if (variable.name == protocol::environment_variable)
       return make_error("env: " + variable.name + " is reserved: name an environment instead");
     if (variable.value && variable.value->find('\0') != std::string::npos)

@@ -367,7 +367,7 @@ void Hub::peer_ready(Peer&) {}
 
 void Hub::peer_closed(Peer& peer, CloseReason reason, const std::string& text) {
   if (!peer.forgotten()) machine_.on_closed(peer.id(), reason, aio::now());
-  const bool expected = reason == CloseReason::released || reason == CloseReason::status_client;
+  const bool expected = shut_down_done_ || reason == CloseReason::released || reason == CloseReason::status_client;
   note(peer.greeted() && !expected ? NoticeLevel::notice : NoticeLevel::debug,
        peer.hostname() + " (" + peer.address() + ") is gone: " + text);
   answers_.erase(peer.id());

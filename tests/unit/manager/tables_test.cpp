@@ -220,13 +220,6 @@ TEST(MonitorCommand, IsTheObservedLine) {
       "-L 'disk: 1000' -L 'gpus: 0' -L 'cores: 1.000' -V 'task_id: 5' -V 'category: default' --sh \"sleep 30\"");
 }
 
-TEST(MonitorCommand, SmallOvershootsAreNotAnotherCore) {
-  EXPECT_EQ(without_overshoot(1.05), 1);
-  EXPECT_EQ(without_overshoot(2.3), 2.3);
-  EXPECT_EQ(without_overshoot(-1), -1);
-  EXPECT_EQ(without_overshoot(0.05), 0.05);
-}
-
 TEST(MonitorCommand, QuotesCommandAndCategoryCompletely) {
   std::string out;
   MonitoredTask task;
