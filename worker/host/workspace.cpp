@@ -151,7 +151,7 @@ std::vector<std::string> Workspace::strays() const {
   std::vector<std::string> found;
   const std::unique_ptr<DIR, DirCloser> dir(::fdopendir(::openat(top_.get(), ".", directory_flags)));
   if (!dir) return found;
-  constexpr std::array<std::string_view, 6> ours = {"cache", "in", "out", "tmp", "trash", ".lock"};
+  constexpr std::array<std::string_view, 7> ours = {"cache", "in", "out", "tmp", "trash", ".lock", ".env"};
   while (const dirent* entry = ::readdir(dir.get())) {
     const std::string_view name = entry->d_name;
     if (os::is_dots(entry->d_name) || name.starts_with("t.")) continue;

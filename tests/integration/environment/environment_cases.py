@@ -54,12 +54,12 @@ def pack(lab, tree, name="env.tar.gz", mode="w:gz"):
     return archive
 
 
-def manager(lab, commands, archive, options=(), name="manager"):
+def manager(lab, commands, archive, options=(), name="manager", port=0):
     lines = "".join(json.dumps({"command": command, "cores": 1}) + "\n" for command in commands)
     tasks = lab.write(f"{name}.jsonl", lines)
     port_file = lab.dir / f"{name}.port"
     results = lab.dir / f"{name}.results"
-    command = [lab.programs.find("new", "work_queue_manager"), "run", tasks, "--port", 0, "--port-file", port_file]
+    command = [lab.programs.find("new", "work_queue_manager"), "run", tasks, "--port", port, "--port-file", port_file]
     command += ["--results", results, "--environment-cache", lab.dir / "manager-cache", *options]
     if archive:
         command += ["--environment", archive]
@@ -118,7 +118,7 @@ def activated_and_read_only(lab):
     ]
     run = manager(lab, commands, archive)
     worker(lab, run.port)
-    place, change, make, inside = (record["output"] for record in sorted(results(lab, run), key=lambda r: r["id"]))
+    place, change, make, inside = (record["output"] for record in sorted(results(lab, run), key=lambda r: r["task"]))
     prefix, path, sandbox = place.splitlines()
     expect(path.startswith(prefix + "/bin:"), f"PATH is {path}")
     expect(not prefix.startswith(sandbox), f"{prefix} is a copy in the sandbox")
@@ -137,7 +137,7 @@ def every_kind_of_archive(lab):
     lines = "".join(json.dumps({"command": "answer", "environment": str(archive)}) + "\n" for archive in archives)
     tasks = lab.write("each.jsonl", lines)
     port_file = lab.dir / "each.port"
-    command = [lab.programs.find("new", "work_queue_manager"), "run", tasks, "--port", 0, "--port-file", port_file]
+    command = [lab.programs.find("new", "work_queue_manager"), "run", tasks, "--port", port, "--port-file", port_file]
     run = lab.start("each", command + ["--results", lab.dir / "each.results", "--environment-cache", lab.dir / "cache"])
     run.results = lab.dir / "each.results"
     worker(lab, lab.read_port(port_file, run))
@@ -167,7 +167,7 @@ def kept_across_sessions(lab):
     first = manager(lab, ["answer"] * 4, archive, name="first")
     process = worker(lab, first.port)
     all_answered(results(lab, first), 4)
-    second = manager(lab, ["answer"] * 4, archive, ["--port", str(first.port)], name="second")
+    second = manager(lab, ["answer"] * 4, archive, name="second", port=first.port)
     all_answered(results(lab, second), 4)
     expect(counts(second) == (0, 1, 0), f"the second time: {counts(second)}")
     expect(process.running(), "the worker has ended")
@@ -234,7 +234,7 @@ def old_and_new_workers_mixed(lab):
     records = results(lab, run)
     all_answered(records, 40)
     expect(counts(run)[0] == 1, "the native worker did not unpack by itself")
-    expect(len({record["host"] for record in records}) == 2, "only one of the workers ran something")
+    expect(len({record["address"] for record in records}) == 2, "only one of the workers ran something")
 
 
 @case
