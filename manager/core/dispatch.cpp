@@ -179,6 +179,13 @@ Times times_of(const SpecView& spec) {
   return {seconds_up(spec->max_running_us), seconds_up(spec->end_time_us)};
 }
 
+void set_amounts(protocol::TaskDescription& d, const Resources& box) {
+  d.cores = box.cores;
+  d.memory = static_cast<double>(box.memory);
+  d.disk = static_cast<double>(box.disk);
+  d.gpus = static_cast<double>(box.gpus);
+}
+
 }  // namespace
 
 bool State::describe(ConnId conn, TaskId id, std::uint32_t serial, protocol::TaskDescription& d) {
@@ -196,11 +203,7 @@ bool State::describe(ConnId conn, TaskId id, std::uint32_t serial, protocol::Tas
     d.coprocess = "wq_worker_coprocess:";
     d.coprocess += spec.text(spec->coprocess);
   }
-  const Resources box = to_resources(a.box);
-  d.cores = box.cores;
-  d.memory = static_cast<double>(box.memory);
-  d.disk = static_cast<double>(box.disk);
-  d.gpus = static_cast<double>(box.gpus);
+  set_amounts(d, to_resources(a.box));
   const Times times = times_of(spec);
   const bool told = workers[a.worker].facts.enforces;
   // Legacy workers take wall_time for microseconds (wire-protocol.md 8.3), ours for the seconds that it says.

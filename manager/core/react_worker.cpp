@@ -179,6 +179,12 @@ bool counts_as_lost(CloseReason reason) {
       return false;
   }
 }
+std::vector<std::uint32_t> files_held_by(const Worker& worker) {
+  std::vector<std::uint32_t> held;
+  worker.cache.each([&held](std::uint32_t file, const CacheEntry&) { held.push_back(file); });
+  return held;
+}
+
 }  // namespace
 
 void State::remove_worker(std::uint32_t slot, CloseReason reason) {
@@ -216,9 +222,7 @@ void State::remove_worker(std::uint32_t slot, CloseReason reason) {
     done_with_inputs(w.head, false);
     end_attempt(w.head);
   }
-  std::vector<std::uint32_t> held;
-  w.cache.each([&held](std::uint32_t file, const CacheEntry&) { held.push_back(file); });
-  for (const std::uint32_t file : held) forget_copy(slot, FileId(file));
+  for (const std::uint32_t file : files_held_by(w)) forget_copy(slot, FileId(file));
   leave_shared(slot);
   for (const RetiredCopy& copy : w.retired) files.release(FileId(copy.file));
   const bool had_type = w.type != no_index;

@@ -111,6 +111,7 @@ void Worker::on_link_ready() {
 void Worker::on_link_message(protocol::ToWorker& message) {
   const Now now = aio::now();
   const auto ignore = [](const auto&) {};
+  const auto leave = [this](const Leave& how) { effects_.leave = effects_.leave.value_or(how); };
   std::visit(Overloaded{
                  [&](protocol::RunTask& run) { handle(run); },
                  [&](protocol::Kill& kill) { machine_.on_kill(kill.task_id, now.time, effects_); },
@@ -161,11 +162,10 @@ void Worker::on_link_message(protocol::ToWorker& message) {
                    if (context_.native.can(protocol::Capability::peer)) peers_.open(link_->connection().local_text());
                  },
                  [&](protocol::Release&) {
-                   if (!effects_.leave) effects_.leave = Leave{SessionEnd::released, "released by the manager"};
+                   leave({SessionEnd::released, "released by the manager"});
                  },
                  [&](protocol::Exit&) {
-                   if (!effects_.leave)
-                     effects_.leave = Leave{SessionEnd::exit_ordered, "the manager ordered the worker to exit"};
+                   leave({SessionEnd::exit_ordered, "the manager ordered the worker to exit"});
                  },
                  ignore,
              },
