@@ -62,8 +62,10 @@ struct TaskMeter::State {
   struct Seen {
     ProcStat stat;
   };
-  std::vector<Seen> scan(Time now);
+  /// Who belongs to the task now; at most so many are listed.
+  std::vector<Seen> scan(Time now, std::size_t most = max_processes);
   void visit(std::int64_t pid, std::int64_t expected_parent, std::set<std::int64_t>& done, std::vector<Seen>& out);
+  std::size_t scan_most = max_processes;  ///< of the scan that goes on
   /// An orphan of this task: it carries the mark, or has lost it but is still in the first process's group or session.
   [[nodiscard]] bool is_ours(const ProcessWatch::State::Child& child) const {
     if (child.mark == mark) return true;
@@ -97,7 +99,7 @@ struct TaskMeter::State {
 void TaskMeter::State::visit(std::int64_t pid, std::int64_t expected_parent, std::set<std::int64_t>& done,
                              std::vector<Seen>& out) {
   std::vector<std::pair<std::int64_t, std::int64_t>> queue{{pid, expected_parent}};
-  for (std::size_t i = 0; i < queue.size() && out.size() < scan_limit(); ++i) {
+  for (std::size_t i = 0; i < queue.size() && out.size() < scan_most; ++i) {
     const auto [next, parent] = queue[i];
     if (!done.insert(next).second) continue;
     auto stat = watch.reader.stat(next);
@@ -113,7 +115,8 @@ void TaskMeter::State::visit(std::int64_t pid, std::int64_t expected_parent, std
   }
 }
 
-std::vector<TaskMeter::State::Seen> TaskMeter::State::scan(Time now) {
+std::vector<TaskMeter::State::Seen> TaskMeter::State::scan(Time now, std::size_t most) {
+  scan_most = most;
   std::vector<Seen> out;
   std::set<std::int64_t> done;
   visit(root, 0, done, out);
@@ -244,7 +247,7 @@ Time TaskMeter::start(pid_t pid, Time now) {
 Time TaskMeter::sample(Time now) {
   auto& s = *state_;
   const auto before = s.accounting.usage();
-  const auto seen = s.scan(now);
+  const auto seen = s.scan(now, s.scan_limit());
   TreeSample sample;
   sample.at = now - s.started;
   sample.processes.reserve(seen.size());

@@ -189,11 +189,15 @@ TEST(TaskMeter, DaemonsAreFoundAndKilled) {
   MeteredRun run({known_use(), "daemon", "300"});
   const auto deadline = now() + 20s;
   while (!run.ended() && now() < deadline) std::this_thread::sleep_for(5ms);
-  std::this_thread::sleep_for(20ms);
-  const auto left = run.meter().processes();
+  ProcReader reader("/proc");
+  std::vector<pid_t> left;
+  const auto is_hidden = [&] {
+    left = run.meter().processes();
+    return left.size() == 1 && reader.stat(left[0]) && reader.stat(left[0])->name == ") hidden (";
+  };
+  while (!is_hidden() && now() < deadline) std::this_thread::sleep_for(5ms);
   ASSERT_EQ(left.size(), 1u);
   EXPECT_NE(left[0], run.pid());
-  ProcReader reader("/proc");
   ASSERT_TRUE(reader.stat(left[0]));
   EXPECT_EQ(reader.stat(left[0])->name, ") hidden (");
   const auto m = run.to_the_end();
