@@ -137,7 +137,7 @@ def every_kind_of_archive(lab):
     lines = "".join(json.dumps({"command": "answer", "environment": str(archive)}) + "\n" for archive in archives)
     tasks = lab.write("each.jsonl", lines)
     port_file = lab.dir / "each.port"
-    command = [lab.programs.find("new", "work_queue_manager"), "run", tasks, "--port", port, "--port-file", port_file]
+    command = [lab.programs.find("new", "work_queue_manager"), "run", tasks, "--port", 0, "--port-file", port_file]
     run = lab.start("each", command + ["--results", lab.dir / "each.results", "--environment-cache", lab.dir / "cache"])
     run.results = lab.dir / "each.results"
     worker(lab, lab.read_port(port_file, run))
