@@ -145,11 +145,15 @@ std::optional<PeerHead> read_peer_head(std::span<const char> bytes, std::string&
     }
     break;
   }
-  if (reader.is_bad() || compressed || (reader.is_short() && bytes.size() >= max_peer_head)) {
-    problem = compressed ? "compressed data was not asked for" : "not a frame of data";
+  if (reader.is_bad() || (reader.is_short() && bytes.size() >= max_peer_head)) {
+    problem = "not a frame of data";
     return std::nullopt;
   }
-  if (reader.is_short()) return std::nullopt;
+  if (reader.is_short()) return std::nullopt;  // nothing is judged before all of it is here
+  if (compressed) {
+    problem = "compressed data was not asked for";
+    return std::nullopt;
+  }
   head.size = line->size + here - reader.unread();
   return head;
 }
