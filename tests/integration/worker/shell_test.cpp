@@ -37,7 +37,7 @@ std::vector<Result> run_all(const std::vector<Trial>& trials, bool use_shell) {
   ScratchDirectory scratch;
   ScriptedManager manager;
   std::vector<std::string> arguments = {"127.0.0.1",     manager.port(), "-s", scratch.path(),
-                                        "--single-shot", "--cores",      "2"};
+                                        "--single-shot", "--cores",      "1"};  // one after the other: each gets core 0
   if (use_shell) arguments.emplace_back("--use-shell");
   WorkerProcess process(scratch, arguments, {}, {"BASH_FUNC_x%%=() { :; }", "odd-name=1", "LINENO=7", "PS1=$ "});
   Peer peer = manager.greet();
@@ -156,7 +156,7 @@ TEST(DirectStart, IsIndistinguishableFromTheShell) {
   }
   for (const char* path : {"PATH=", "PATH=bin", "PATH=./bin:/usr/bin:/bin", "PATH=:/usr/bin", "PATH=/nowhere:/bin",
                            "PATH=/usr/bin:", "PATH=first:bin", "PATH=nx:/bin", "PATH=/bin%func", "PATH=/etc", "PATH"}) {
-    for (const char* command : {"ls", "tool", "env", "script", "passwd"}) trials.push_back({command, variable(path)});
+    for (const char* command : {"ls", "tool", "env", "script", "nosuch"}) trials.push_back({command, variable(path)});
   }
   expect_same(trials);
 }
@@ -175,12 +175,12 @@ std::string random_command(Random& random) {
                                                  "~",        "tool",      "printenv", "return",   "break",
                                                  "local"};
   static const std::vector<std::string> more = {
-      "a",         "b.c",   "-n", "--",   "1",    "2",       "3",        "x=y",       "./script", "bin",  "noexec",
-      "/dev/null", "$HOME", "$0", "$#",   "${A}", "\"q q\"", "'s s'",    "\\",        "\\n",      "*",    "?",
-      "[a-z]*",    "~",     "#",  "# c",  ";",    "&&",      "||",       "|",         "<noexec",  "2>&1", ">out",
-      "!",         "(",     ")",  "{",    "}",    "=",       "%",        "%s",        "@",        "+",    ",",
-      ":",         "-",     "_",  "^",    "\t",   "\n",      "`echo t`", "$(echo u)", "\xC3\xA9", "then", "fi",
-      "do",        "done",  "in", "esac", "ls",   "echo",    "env",      ".",         ".."};
+      "a",     "b.c", "--",   "1",    "2",       "3",        "x=y",       "./script", "bin",  "noexec", "/dev/null",
+      "$HOME", "$0",  "$#",   "${A}", "\"q q\"", "'s s'",    "\\",        "\\n",      "*",    "?",      "[a-z]*",
+      "~",     "#",   "# c",  ";",    "&&",      "||",       "|",         "<noexec",  "2>&1", ">out",   "!",
+      "(",     ")",   "{",    "}",    "=",       "%",        "%s",        "@",        "+",    ",",      ":",
+      "-",     "_",   "^",    "\t",   "\n",      "`echo t`", "$(echo u)", "\xC3\xA9", "then", "fi",     "do",
+      "done",  "in",  "esac", "ls",   "echo",    "env",      "."};
   std::string command = random.below(8) == 0 ? " " : "";
   command += first[random.below(first.size())];
   for (auto left = random.below(5); left > 0; --left) {
