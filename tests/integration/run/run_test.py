@@ -103,19 +103,6 @@ class Limits(Case):
         done = self.run_tasks([asked], *LOCAL, "--enforce", "never", expect=0)
         self.assertEqual(done["a"]["limits_exceeded"], {})
 
-    def test_cores_are_told_or_stopped_by_choice(self):
-        task = {"command": f"{KNOWN_USE} spin 16 0.15", "cores": 1, "tag": "a"}
-        # A worker that says it has a tenth of the cores: the test must not depend on how many this machine has free.
-        small = ("--category", "default:cores=0.25")
-        task.pop("cores")
-        done = self.run_tasks([task], *LOCAL, "--tune", "proportional-resources=0", *small, expect=0)
-        self.assertEqual(done["a"]["resources_allocated"]["cores"], 0.25)
-        self.assertRegex(done["a"]["warning"], r"^cores: \d+\.\d\d cores used, 0.25 cores allowed$")
-        self.assertIn("warning: cores:", self.out)
-        task["command"] = f"{KNOWN_USE} spin 16 300"
-        done = self.run_tasks([task], *LOCAL, "--tune", "proportional-resources=0", *small, "--enforce-cores", expect=1)
-        self.assertEqual((done["a"]["result"], done["a"]["limits_exceeded"]), ("RESOURCE_EXHAUSTION", {"cores": 0.25}))
-
     def test_processes_of_a_category(self):
         done = self.run_tasks([{"command": f"{KNOWN_USE} fork 40 300", "category": "forks", "tag": "a"}],
                               *LOCAL, "--category", "forks:max-processes=10", expect=1)
@@ -132,27 +119,6 @@ class OldWorkers(Case):
         if self.worker is None:
             self.skipTest("Debian's work_queue_worker is not installed")
 
-    def test_everything_comes_back_measured(self):
-        quarter = {"cores": 1, "memory": 500, "disk": 500}
-        tasks = [dict(quarter, command=f"{KNOWN_USE} memory 200 0.5; echo 'a \"b\" $HOME `c`' > out; cat out", tag="good",
-                      outputs=["out"]),
-                 dict(quarter, command="exit 7", tag="failed"),
-                 dict(quarter, command=f"{KNOWN_USE} memory 1500 300", tag="memory"),
-                 dict(quarter, command="sleep 300", max_running_time=1, tag="time"),
-                 dict(quarter, command="kill -9 $$", tag="killed", category="it's [a] {b}")]
-        done = self.run_tasks(tasks, "--monitor", "monitor", "--monitor-watchdog", worker=self.worker,
-                              worker_options=("--cores", "4", "--memory", "4000", "--disk", "4000"), expect=1)
-        good = done["good"]
-        self.assertEqual((good["result"], good["exit_code"]), ("SUCCESS", 0), good)
-        self.assertTrue(200 <= good["resources_measured"]["memory"] <= 210, good)
-        self.assertEqual(good["output"], (self.path / "out").read_text())
-        self.assertEqual((done["failed"]["result"], done["failed"]["exit_code"]), ("SUCCESS", 7))
-        memory = done["memory"]
-        self.assertEqual((memory["result"], memory["limits_exceeded"]), ("RESOURCE_EXHAUSTION", {"memory": 1000}), memory)
-        self.assertRegex(memory["message"], r"^memory: \d+ MB used, 1000 MB allowed$")
-        self.assertEqual((done["time"]["result"], done["time"]["limits_exceeded"]), ("END_TIME", {"wall_time": 1}))
-        self.assertEqual(done["killed"]["exit_code"], 137)
-
     def test_measuring_only_stops_nobody(self):
         tasks = [{"command": f"{KNOWN_USE} memory 1500 0.3", "cores": 1, "memory": 500, "disk": 500, "tag": "a"}]
         done = self.run_tasks(tasks, "--monitor", "monitor", worker=self.worker,
@@ -164,25 +130,6 @@ class OldWorkers(Case):
         done = self.run_tasks([{"command": "true", "tag": "a"}], worker=self.worker, expect=0)
         self.assertEqual(done["a"]["resources_measured"], {})
         self.assertIn("the rest unknown (this worker does not measure)", self.out)
-
-
-class Allocation(Case):
-    def test_boxes_shrink_grow_after_exhaustion_and_the_impossible_fails(self):
-        """Thirty tasks of 60 MB teach; then one of 700 MB is stopped in its small box and gets all; 3000 MB never fit."""
-        small = [{"command": f"{KNOWN_USE} memory 60 0.05", "category": "c", "tag": f"s{i}"} for i in range(30)]
-        later = [{"command": f"{KNOWN_USE} memory 60 0.05", "category": "c", "priority": -1, "tag": "later"},
-                 {"command": f"{KNOWN_USE} memory 700 0.4", "category": "c", "priority": -2, "tag": "large"},
-                 {"command": f"{KNOWN_USE} memory 3000 300", "category": "c", "priority": -3, "tag": "impossible"}]
-        done = self.run_tasks(small + later, "--local-workers", "1", "--cores", "2", "--memory", "2000", "--disk", "2000",
-                              "--category", "c:mode=min_waste", "--tune", "category-steady-n-tasks=10", expect=1)
-        self.assertEqual(done["s0"]["resources_allocated"], {"cores": 2, "memory": 2000, "disk": 2000, "gpus": 0})
-        self.assertLess(done["later"]["resources_allocated"]["memory"], 1000)
-        large = done["large"]
-        self.assertEqual((large["result"], large["exhausted_attempts"]), ("SUCCESS", 1), large)
-        self.assertEqual(large["tries"], 2)
-        self.assertGreaterEqual(large["resources_allocated"]["memory"], 700)
-        impossible = done["impossible"]
-        self.assertEqual((impossible["result"], impossible["limits_exceeded"]), ("RESOURCE_EXHAUSTION", {"memory": 2000}))
 
 
 class SlowTasks(Case):
