@@ -14,9 +14,13 @@ if(TASKMILL_SANITIZE)
   target_compile_options(taskmill_flags INTERFACE -fsanitize=${TASKMILL_SANITIZE} -fno-omit-frame-pointer
     -fno-sanitize-recover=all)
   target_link_options(taskmill_flags INTERFACE -fsanitize=${TASKMILL_SANITIZE})
-  # GCC's flow analysis reports false uses of uninitialised values in instrumented code.
+  # GCC's flow analysis reports false uses of uninitialised values in instrumented code. Its four checks of every
+  # member access cost a quarter of the compile time and find little that ASan does not; the fuzz preset (clang) has them.
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     target_compile_options(taskmill_flags INTERFACE -Wno-maybe-uninitialized)
+    if(TASKMILL_SANITIZE MATCHES "undefined")
+      target_compile_options(taskmill_flags INTERFACE -fno-sanitize=null,alignment,object-size,vptr)
+    endif()
   endif()
   if(TASKMILL_SANITIZE MATCHES "thread")
     target_compile_options(taskmill_flags INTERFACE -Wno-tsan)
