@@ -85,6 +85,12 @@ bool Cgroup::remove() {
 
 Result<void> Cgroup::add(pid_t pid) { return write_file(folder_ + "/cgroup.procs", std::to_string(pid)); }
 
+Result<os::UniqueFd> Cgroup::door() const {
+  os::UniqueFd fd(::open((folder_ + "/cgroup.procs").c_str(), O_WRONLY | O_CLOEXEC));
+  if (!fd) return errno_code();
+  return fd;
+}
+
 GroupSample Cgroup::sample() const {
   GroupSample out;
   if (const auto text = read_small_file(folder_ + "/memory.stat")) out.memory = parse_memory_stat_held(*text);

@@ -19,6 +19,7 @@
 #include "common/base/result.hpp"
 #include "common/measure/core/accounting.hpp"
 #include "common/measure/core/limits.hpp"
+#include "common/os/fd.hpp"
 
 namespace taskmill::measure {
 
@@ -29,6 +30,8 @@ class Cgroup {
   Cgroup& operator=(const Cgroup&) = delete;
 
   Result<void> add(pid_t pid);
+  /// cgroup.procs, open for writing: a process that writes "0" there is in the group.
+  [[nodiscard]] Result<os::UniqueFd> door() const;
   [[nodiscard]] GroupSample sample() const;
   [[nodiscard]] std::vector<pid_t> processes() const;
   /// SIGKILL to everything inside, at once (cgroup.kill), or process by process on old kernels.

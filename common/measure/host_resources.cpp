@@ -251,6 +251,7 @@ HostResources detect_host_resources(HostProbeOptions options) {
   Bound disk;
   if (const auto free = free_disk_mb(options.workspace))
     disk.lower(static_cast<double>(*free), "free below " + options.workspace);
+  out.disk_granted_mb = batch.disk_mb.value_or(0);
   if (batch.disk_mb) disk.lower(static_cast<double>(*batch.disk_mb), batch.disk_from);
   out.disk_mb = static_cast<std::int64_t>(disk.value);
   out.disk_from = disk.from;

@@ -22,7 +22,8 @@ namespace taskmill::measure {
 struct HostResources {
   std::int64_t cores = 1;
   std::int64_t memory_mb = 0;
-  std::int64_t disk_mb = 0;  ///< free for us on the file system of the workspace
+  std::int64_t disk_mb = 0;          ///< free for us on the file system of the workspace, and granted
+  std::int64_t disk_granted_mb = 0;  ///< what the batch system grants; 0: it does not say
   std::vector<Gpu> gpus;
   std::string cores_from, memory_from, disk_from, gpus_from;  ///< "2 physical cores", "SLURM_CPUS_PER_TASK=4", …
   std::string batch_system;                                   ///< "slurm", "htcondor", "pbs", "lsf", "sge" or ""

@@ -91,6 +91,7 @@ TASKMILL_CHILD_CODE int Launch::child(void* launch) {
   auto* self = static_cast<Launch*>(launch);
   const LaunchPlan& plan = self->plan_;
   raw(SYS_setsid);
+  if (plan.group_fd >= 0) raw(SYS_write, plan.group_fd, address("0"), 1);
   // As the kernel has it: handler, flags, restorer, mask. Zero is SIG_DFL; handlers of the parent must not run here.
   const unsigned long by_default[4] = {0, 0, 0, 0};
   for (int number = 1; number <= signals; ++number) raw(SYS_rt_sigaction, number, address(by_default), 0, mask_bytes);

@@ -21,6 +21,9 @@ struct LaunchPlan : SpawnPlan {
   /// Executed when `path` cannot be; nullptr: nothing else is tried.
   const char* fallback_path = nullptr;
   const char* const* fallback_argv = nullptr;
+  /// cgroup.procs of the control group that the child enters before anything of its program runs; -1: it stays in ours.
+  /// Where posix_spawn starts it, the caller has to move it.
+  int group_fd = -1;
 };
 
 class Launch {

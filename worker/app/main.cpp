@@ -72,6 +72,7 @@ MachineConfig machine_config(const Options& options, const measure::HostResource
   config.offered.disk = options.disk > 0 ? std::min(options.disk, host.disk_mb) : host.disk_mb;
   config.offered.gpus = options.gpus >= 0 ? options.gpus : static_cast<std::int64_t>(host.gpus.size());
   config.disk_promise = std::max<std::int64_t>(options.disk, 0);
+  config.disk_granted = host.disk_granted_mb;
   config.disk_reserve = std::clamp<std::int64_t>(config.offered.disk / 20, 1, most_disk_reserve_mb);
   config.workspace = space.path();
   auto& who = config.identity;

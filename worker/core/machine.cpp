@@ -208,7 +208,7 @@ void Machine::on_coprocesses(std::int64_t count, const std::string& name) {
 void Machine::on_disk_measured(std::int64_t free_mb, Time now, Effects& effects) {
   const auto measured = free_mb + used_disk();
   Resources offered = ledger_.offered();
-  offered.disk = config_.disk_promise > 0 ? std::min(config_.disk_promise, measured) : measured;
+  offered.disk = std::min(measured, disk_allowed().value_or(measured));
   if (config_.disk_promise > 0 && measured < config_.disk_promise) {
     const auto reason = "has less than the promised disk space (--disk > disk total) " +
                         std::to_string(config_.disk_promise) + " < " + std::to_string(measured) + " MB";
@@ -230,17 +230,24 @@ void Machine::on_disk_measured(std::int64_t free_mb, Time now, Effects& effects)
 
 // The cache may not become larger than the disk that was promised for everything. What nobody uses goes first.
 void Machine::check_cache_size(Effects& effects) {
-  if (config_.disk_promise <= 0 || effects.leave) return;
-  if (const auto excess = used_disk() - config_.disk_promise; excess > 0) {
+  const auto allowed = disk_allowed();
+  if (!allowed || effects.leave) return;
+  if (const auto excess = used_disk() - *allowed; excess > 0) {
     make_room(static_cast<std::uint64_t>(excess) * megabyte, effects);
   }
   const auto used = used_disk();
-  if (used <= config_.disk_promise) return;
+  if (config_.disk_promise <= 0 || used <= config_.disk_promise) return;
   protocol::info(effects.lines, "disk_exhausted", used);
   leave(SessionEnd::lost,
         config_.workspace + " used more than declared disk space (--disk - < disk used) " +
             std::to_string(config_.disk_promise) + " < " + std::to_string(used) + " MB",
         effects);
+}
+
+std::optional<std::int64_t> Machine::disk_allowed() const {
+  if (config_.disk_promise > 0) return config_.disk_promise;
+  if (config_.disk_granted > 0) return config_.disk_granted;
+  return std::nullopt;
 }
 
 std::int64_t Machine::used_disk() const {

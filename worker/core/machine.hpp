@@ -34,6 +34,7 @@ struct MachineConfig {
   Identity identity;
   Resources offered;              ///< at start, all set
   std::int64_t disk_promise = 0;  ///< MB of --disk; 0: none given
+  std::int64_t disk_granted = 0;  ///< MB that a batch system lets us use, however much is free; 0: it says nothing
   std::int64_t disk_reserve = 0;  ///< MB that are kept free by taking unused files out of the cache
   Duration idle_timeout = std::chrono::seconds(900);
   Duration fetch_limit = std::chrono::hours(1);
@@ -173,6 +174,7 @@ class Machine {
   void update_offer(Resources offered, Effects& effects);
   bool watch_news() const;
   void check_cache_size(Effects& effects);
+  [[nodiscard]] std::optional<std::int64_t> disk_allowed() const;
   [[nodiscard]] std::int64_t used_disk() const;
 
   MachineConfig config_;

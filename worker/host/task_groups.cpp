@@ -15,11 +15,24 @@ std::string TaskGroups::open(const std::string& where) {
          (controllers.empty() ? " (no controllers: accounts and kill only)" : ", controllers:" + controllers);
 }
 
-measure::Cgroup* TaskGroups::enter(std::uint64_t task, pid_t pid, const measure::Limits& limits) {
-  if (!parent_) return nullptr;
+int TaskGroups::open_for(std::uint64_t task, const measure::Limits& limits) {
+  if (!parent_) return -1;
   auto group = parent_->create("task-" + std::to_string(::getpid()) + "-" + std::to_string(task), limits);
-  if (!group || !(*group)->add(pid)) return nullptr;
-  return (groups_[task] = std::move(*group)).get();
+  if (!group) return -1;
+  auto door = (*group)->door();
+  if (!door) return -1;
+  door_ = std::move(*door);
+  groups_[task] = std::move(*group);
+  return door_.get();
+}
+
+measure::Cgroup* TaskGroups::entered(std::uint64_t task, pid_t pid) {
+  door_.reset();
+  const auto at = groups_.find(task);
+  if (at == groups_.end()) return nullptr;
+  // It is inside already, unless posix_spawn started it. One that has ended meanwhile cannot be moved.
+  (void)at->second->add(pid);
+  return at->second.get();
 }
 
 bool TaskGroups::ran_out_of_memory(std::uint64_t task) const {

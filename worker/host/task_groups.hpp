@@ -25,8 +25,11 @@ class TaskGroups {
   std::string open(const std::string& where);
   [[nodiscard]] bool in_use() const { return parent_.has_value(); }
 
-  /// A new group with these limits, and `pid` in it. nullptr: there are none, or it could not be made.
-  measure::Cgroup* enter(std::uint64_t task, pid_t pid, const measure::Limits& limits);
+  /// Makes a group with these limits for a task that starts now. What its first process writes "0" to (Launch does), so
+  /// that nothing of it runs outside; open until entered(). -1: there is no group.
+  int open_for(std::uint64_t task, const measure::Limits& limits);
+  /// The task's first process runs. nullptr: it has no group.
+  measure::Cgroup* entered(std::uint64_t task, pid_t pid);
   /// The kernel stopped something in the task's group for its memory.
   [[nodiscard]] bool ran_out_of_memory(std::uint64_t task) const;
   void leave(std::uint64_t task);
@@ -34,6 +37,7 @@ class TaskGroups {
  private:
   std::optional<measure::CgroupParent> parent_;
   std::unordered_map<std::uint64_t, std::unique_ptr<measure::Cgroup>> groups_;
+  os::UniqueFd door_;
   std::vector<std::unique_ptr<measure::Cgroup>> busy_;
 };
 

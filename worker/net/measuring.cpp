@@ -56,13 +56,18 @@ measure::Limits Measuring::limits_of(const TaskSlot& task) const {
   return limits;
 }
 
+int Measuring::prepare(std::uint64_t task) {
+  const TaskSlot* slot = groups_.in_use() ? context_.machine.slot(task) : nullptr;
+  return slot == nullptr ? -1 : groups_.open_for(task, limits_of(*slot));
+}
+
 void Measuring::started(std::uint64_t task, pid_t pid, Time now) {
   const TaskSlot* slot = context_.machine.slot(task);
   if (slot == nullptr) return;
   measure::WatchedTask what;
   what.limits = limits_of(*slot);
   what.sandbox = context_.space.path() + "/t." + std::to_string(slot->description.task_id);
-  what.cgroup = groups_.enter(task, pid, what.limits);
+  what.cgroup = groups_.entered(task, pid);
   watchdog_.started(task, pid, what, now);
   arm();
 }

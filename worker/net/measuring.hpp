@@ -24,6 +24,8 @@ class Measuring : public TaskProbe {
   Measuring(Context& context, LimitPolicy policy);
   ~Measuring() override;
 
+  int prepare(std::uint64_t task) override;
+  void start_failed(std::uint64_t task) override { groups_.leave(task); }
   void started(std::uint64_t task, pid_t pid, Time now) override;
   void ended(std::uint64_t task, Time now) override;
   std::string finish(std::uint64_t task, const rusage& usage, Time now) override;

@@ -155,12 +155,7 @@ void Worker::on_link_message(protocol::ToWorker& message) {
                  [&](protocol::ThirdGet& get) { handle(get); },
                  [&](protocol::ThirdPut& put) { handle(put); },
                  [&](protocol::Check&) { machine_.on_check(effects_); },
-                 [&](protocol::Tlq& tlq) {
-                   // Legacy: a place in a task queue, of which only the reception counts.
-                   if (!context_.native.on_manager_token(tlq.token)) return machine_.on_work(now.time);
-                   link_->allow_frames();
-                   if (context_.native.can(protocol::Capability::peer)) peers_.open(link_->connection().local_text());
-                 },
+                 [&](protocol::Tlq& tlq) { handle(tlq); },
                  [&](protocol::Release&) {
                    leave({SessionEnd::released, "released by the manager"});
                  },
@@ -170,6 +165,13 @@ void Worker::on_link_message(protocol::ToWorker& message) {
                  ignore,
              },
              message);
+}
+
+void Worker::handle(protocol::Tlq& message) {
+  // Legacy: a place in a task queue, of which only the reception counts.
+  if (!context_.native.on_manager_token(message.token)) return machine_.on_work(aio::steady_now());
+  link_->allow_frames();
+  if (context_.native.can(protocol::Capability::peer)) peers_.open(link_->connection().local_text());
 }
 
 bool Worker::on_link_frame_begins(std::uint32_t kind) {

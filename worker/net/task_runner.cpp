@@ -194,10 +194,6 @@ void TaskRunner::fail_launch(Run& run, const ErrorCode& error, const std::string
   fail_start(run, error, why);
 }
 
-void TaskRunner::fail_spawn(Run& run, const ErrorCode& error) {
-  fail_launch(run, error, "cannot start a process: " + error.message());
-}
-
 void TaskRunner::launch(Run& run) {
   const TaskKey key = run.key;
   const TaskSlot& task = *context_.machine.slot(key);
@@ -265,8 +261,11 @@ Result<Started> TaskRunner::spawn(Run& run, const TaskSlot& task) {
     plan.fallback_path = std::exchange(plan.path, start.program.c_str());
     plan.fallback_argv = std::exchange(plan.argv, start.argv.data());
   }
+  if (probe_ != nullptr) plan.group_fd = probe_->prepare(run.key);
   auto started = context_.processes.start(run.key, plan, start.launch);
-  if (!started) idle_starts_.push_back(std::move(run.start));
+  if (started) return started;
+  if (probe_ != nullptr) probe_->start_failed(run.key);
+  idle_starts_.push_back(std::move(run.start));
   return started;
 }
 

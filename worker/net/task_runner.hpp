@@ -85,7 +85,9 @@ class TaskRunner {
   void finish(Run& run);
   bool was_executed(Run& run);
   void fail_launch(Run& run, const ErrorCode& error, const std::string& why);
-  void fail_spawn(Run& run, const ErrorCode& error);
+  void fail_spawn(Run& run, const ErrorCode& error) {
+    fail_launch(run, error, "cannot start a process: " + error.message());
+  }
   void fail_start(Run& run, const ErrorCode& error, const std::string& why);
   void remove(Run& run);
   void to_trash(Run& run);

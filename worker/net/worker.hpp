@@ -106,6 +106,7 @@ class Worker : public LinkEvents {
   void on_link_closed(LinkFault fault, const std::string& reason) override;
   void carry_out_removals();
   void store(std::optional<StoredObject> object);
+  void handle(protocol::Tlq& message);
   void handle(protocol::RunTask& message);
   void handle(protocol::ThirdGet& message);
   void handle(protocol::ThirdPut& message);

@@ -1,14 +1,15 @@
 """What the tests of peer transfers say on the wire: frames of docs/extensions.md, written by hand, and pieces of a
 manager, of a worker and of a source that do as they are told."""
 import hashlib
-import os
+import pathlib
 import socket
-import subprocess
-import tempfile
+import sys
 import threading
 import time
 
-PATIENCE = 120
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from one_worker import PATIENCE, OneWorker  # noqa: E402
+
 SERVE, FETCH, DONE, LISTENING, REQUEST, DATA = 9, 10, 11, 12, 13, 14
 
 
@@ -110,35 +111,14 @@ class Stream:
 
 # --- a manager for one real worker ---
 
-class Manager:
+class Manager(OneWorker):
     def __init__(self, worker, *options):
-        self.folder = tempfile.TemporaryDirectory(prefix="taskmill-peers-")
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            listener.settimeout(PATIENCE)
-            self.process = subprocess.Popen(
-                [worker, "--cores", "4", "--memory", "4000", "--disk", "4000", "-s", self.folder.name, *options,
-                 "127.0.0.1", str(listener.getsockname()[1])], stdout=subprocess.DEVNULL)
-            connection, _ = listener.accept()
-        self.stream = Stream(connection)
+        super().__init__([worker, "--cores", "4", "--memory", "4000", "--disk", "4000", *options], "taskmill-peers-")
+        self.stream = Stream(self.connection)
         while not self.stream.line().startswith("info tasks_running"):
             pass
         self.send("tlq wqx:1,peer\n")
         self.port = self.stream.frame(LISTENING)[2][0]
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        try:
-            self.send("exit\n")
-        except OSError:
-            pass
-        try:
-            self.process.wait(PATIENCE)
-        finally:
-            self.process.kill()
-            self.stream.close()
-            self.folder.cleanup()
 
     def send(self, data):
         self.stream.send(data)

@@ -5,33 +5,26 @@ usage: worker_limits_test.py WORK_QUEUE_WORKER KNOWN_USE PROTOC PROTO_ROOT [unit
 import os
 import pathlib
 import re
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 import unittest
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from one_worker import PATIENCE, OneWorker  # noqa: E402
+
 WORKER, KNOWN_USE, PROTOC, ROOT = (os.path.abspath(sys.argv.pop(1)) for _ in range(4))
-PATIENCE = 120
 EXHAUSTED, OVER_RUN_TIME = 16, 56
 
 
-class Manager:
+class Manager(OneWorker):
     """Enough of a manager to give tasks to one worker and read what comes back."""
 
     def __init__(self, native, *options, environment=None, wrapper=()):
-        self.folder = tempfile.TemporaryDirectory(prefix="taskmill-limits-")
-        listener = socket.create_server(("127.0.0.1", 0))
-        listener.settimeout(PATIENCE)
-        port = listener.getsockname()[1]
         sizes = () if "--no-sizes" in options else ("--cores", "4", "--memory", "4000", "--disk", "4000")
         options = [option for option in options if option != "--no-sizes"]
-        self.process = subprocess.Popen([*wrapper, WORKER, *sizes, "-s", self.folder.name, *options, "127.0.0.1", str(port)],
-                                        stdout=subprocess.DEVNULL, env={**os.environ, **(environment or {})})
-        self.connection, _ = listener.accept()
-        listener.close()
-        self.connection.settimeout(PATIENCE)
+        super().__init__([*wrapper, WORKER, *sizes, *options], "taskmill-limits-", environment)
         self.file = self.connection.makefile("rwb")
         self.native, self.results, self.measured, self.outputs, self.capabilities = native, {}, {}, {}, None
         self.offered = {}
@@ -45,21 +38,6 @@ class Manager:
                 break
         if native:
             self.send("tlq wqx:1,enforce,measure\n")
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        try:
-            self.send("exit\n")
-        except OSError:
-            pass
-        try:
-            self.process.wait(PATIENCE)
-        finally:
-            self.process.kill()
-            self.connection.close()
-            self.folder.cleanup()
 
     def send(self, text):
         self.file.write(text.encode())
@@ -220,10 +198,11 @@ class Native(unittest.TestCase):
             manager.wait_for(1)
             self.assertEqual(manager.results[1], (0, 0))
         for bad in ("memory stop", "memory -5 stop", "memory 5", "memory 5 perhaps", ""):
-            manager = Manager(native=True)
-            with self.assertRaises(AssertionError), manager:
-                manager.submit(1, "true", limits=[bad])
-                manager.wait_for(1)
+            with Manager(native=True) as manager:
+                with self.assertRaises(AssertionError):
+                    manager.submit(1, "true", limits=[bad])
+                    manager.wait_for(1)
+                manager.process.terminate()  # it would look for a better manager
 
     def test_a_full_disk_costs_nobody_else_anything(self):
         """A file system of 32 MB for the workspace, and a task that fills it."""

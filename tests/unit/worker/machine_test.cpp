@@ -343,6 +343,21 @@ TEST_F(MachineTest, DiskPromisesAreKeptOrTheWorkerLeaves) {
   EXPECT_EQ(full.lines, "info disk_exhausted 11\n");
 }
 
+TEST_F(MachineTest, ABatchSystemsDiskIsNotExceededHoweverMuchIsFree) {
+  auto granted = config();
+  granted.disk_granted = 100;
+  granted.offered.disk = 100;
+  Machine batch(granted, now.time);
+  batch.on_session_started("m", 11, now, fx);
+  take();
+  batch.on_disk_measured(70'000, now.time, fx);
+  EXPECT_TRUE(take().lines.empty()) << "nothing has changed";
+  batch.on_stored("big", false, 0644, 150U << 20, 1, now.time);
+  batch.run(now, fx);
+  EXPECT_EQ(batch.cache().count(), 0U) << "what nobody uses makes room";
+  EXPECT_FALSE(take().leave);
+}
+
 TEST_F(MachineTest, ALargeChangeOfDiskIsAnnounced) {
   machine.on_disk_measured(990, now.time, fx);
   EXPECT_TRUE(take().lines.empty());
