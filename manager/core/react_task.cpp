@@ -198,7 +198,8 @@ void State::finish(std::uint32_t task, protocol::ResultCode result, std::string 
   if (record.state == TaskState::ready) leave_ready(task);
   TaskOutcome& outcome = history_of(task).outcome;
   outcome.result = result;
-  if (!message.empty()) outcome.message = std::move(message);
+  // What went wrong in an earlier attempt is no message of a task that has done its work.
+  if (!message.empty() || result == protocol::ResultCode::success) outcome.message = std::move(message);
   if (config.transactions) {
     record_task_end(task, "RETRIEVED", outcome);
     record_task_end(task, "DONE", outcome);

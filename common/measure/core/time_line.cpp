@@ -27,18 +27,19 @@ void TimeLine::add(Duration until, Duration cpu, std::int64_t memory, std::int64
   piece.processes = std::max(piece.processes, processes);
 }
 
+void TimeLine::Piece::take(const Piece& next) {
+  until_us = next.until_us;
+  cpu_us += next.cpu_us;
+  memory = std::max(memory, next.memory);
+  disk = std::max(disk, next.disk);
+  processes = std::max(processes, next.processes);
+}
+
 void TimeLine::halve() {
   std::size_t out = 0;
   for (std::size_t i = 0; i < pieces_.size(); ++out) {
     auto merged = pieces_[i++];
-    if (i < pieces_.size()) {
-      const auto& next = pieces_[i++];
-      merged.until_us = next.until_us;
-      merged.cpu_us += next.cpu_us;
-      merged.memory = std::max(merged.memory, next.memory);
-      merged.disk = std::max(merged.disk, next.disk);
-      merged.processes = std::max(merged.processes, next.processes);
-    }
+    if (i < pieces_.size()) merged.take(pieces_[i++]);
     pieces_[out] = merged;
   }
   pieces_.resize(out);
@@ -46,10 +47,17 @@ void TimeLine::halve() {
 }
 
 std::vector<TimePoint> TimeLine::points() const {
+  auto pieces = pieces_;
+  // The end may come a moment after a sample: the rate of so short a piece would say nothing.
+  while (pieces.size() > 1 && pieces.back().until_us - pieces[pieces.size() - 2].until_us < resolution_us_) {
+    const auto last = pieces.back();
+    pieces.pop_back();
+    pieces.back().take(last);
+  }
   std::vector<TimePoint> out;
-  out.reserve(pieces_.size());
+  out.reserve(pieces.size());
   std::int64_t begin = 0;
-  for (const auto& piece : pieces_) {
+  for (const auto& piece : pieces) {
     const auto length = piece.until_us - begin;
     const double cores = length > 0 ? static_cast<double>(piece.cpu_us) / static_cast<double>(length) : 0;
     out.push_back({piece.until_us, cores, piece.memory, piece.disk, piece.processes});

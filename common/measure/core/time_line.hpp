@@ -25,6 +25,8 @@ class TimeLine {
   struct Piece {
     std::int64_t until_us = 0, cpu_us = 0, memory = 0, disk = 0;
     std::int32_t processes = 0;
+
+    void take(const Piece& next);  ///< the one that follows becomes part of this one
   };
   void halve();
 

@@ -184,6 +184,18 @@ TEST(CpuWindow, AShortBurstAtTheStartIsNoPeakOfAWindow) {
   EXPECT_LT(window.peak(), 0.6);
 }
 
+TEST(TimeLine, TheEndRightAfterASampleIsNotARateOfItsOwn) {
+  TimeLine line(16);
+  line.add(std::chrono::milliseconds(100), std::chrono::milliseconds(50), 10 * MB, 0, 1);
+  line.add(std::chrono::milliseconds(200), std::chrono::milliseconds(100), 10 * MB, 0, 1);
+  line.add(std::chrono::microseconds(200'400), std::chrono::milliseconds(120), 20 * MB, 0, 1);
+  const auto points = line.points();
+  ASSERT_EQ(points.size(), 2u);
+  EXPECT_NEAR(points.back().cores, 0.7, 0.01);
+  EXPECT_EQ(points.back().memory, 20 * MB);
+  EXPECT_EQ(points.back().until_us, 200'400);
+}
+
 TEST(TimeLine, StaysBoundedAndCoversTheWholeRun) {
   TimeLine line(16);
   for (int i = 1; i <= 10'000; ++i)
