@@ -1,29 +1,10 @@
 // Cost of the wire: per line read by either end, per task written, and how many allocations that takes.
 #include <benchmark/benchmark.h>
 
-#include <atomic>
-#include <cstdlib>
-#include <new>
-
 #include "protocol/format.hpp"
 #include "protocol/manager_session.hpp"
 #include "protocol/worker_session.hpp"
-
-namespace {
-
-std::atomic<std::uint64_t> allocations{0};
-
-}  // namespace
-
-// Not inlined: the compiler would take malloc and delete for a mismatch. Counted, so that "no allocation per line" is a
-// measured number.
-[[gnu::noinline]] void* operator new(std::size_t size) {
-  allocations.fetch_add(1, std::memory_order_relaxed);
-  if (void* memory = std::malloc(size == 0 ? 1 : size)) return memory;
-  throw std::bad_alloc();
-}
-[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
-[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+#include "tests/perf/counted_allocations.hpp"
 
 namespace {
 

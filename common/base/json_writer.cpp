@@ -29,7 +29,9 @@ std::size_t utf8_length(std::string_view text) {
   return 0;
 }
 
-void append_escape(std::string& out, unsigned char c) {
+}  // namespace
+
+void append_json_escape(std::string& out, unsigned char c) {
   constexpr std::string_view digits = "0123456789abcdef";
   switch (c) {
     case '"':
@@ -47,6 +49,12 @@ void append_escape(std::string& out, unsigned char c) {
     case '\t':
       out += "\\t";
       return;
+    case '\b':
+      out += "\\b";
+      return;
+    case '\f':
+      out += "\\f";
+      return;
     default:
       break;
   }
@@ -54,8 +62,6 @@ void append_escape(std::string& out, unsigned char c) {
   out += digits[c >> 4U];
   out += digits[c & 15U];
 }
-
-}  // namespace
 
 void append_json_string(std::string& out, std::string_view value) {
   out += '"';
@@ -69,7 +75,7 @@ void append_json_string(std::string& out, std::string_view value) {
     }
     out.append(value.substr(plain, i - plain));
     if (c < 0x80) {
-      append_escape(out, c);
+      append_json_escape(out, c);
       ++i;
     } else if (const auto length = utf8_length(value.substr(i)); length > 0) {
       out.append(value.substr(i, length));

@@ -47,5 +47,7 @@ class JsonWriter {
 
 /// Appends `value` as a JSON string, quotes included.
 void append_json_string(std::string& out, std::string_view value);
+/// One character below 0x80 as an escape sequence, the short one where there is one.
+void append_json_escape(std::string& out, unsigned char c);
 
 }  // namespace taskmill

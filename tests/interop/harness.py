@@ -4,6 +4,7 @@
 says where the old (Debian) and the new (ours) programs are. All waiting has generous deadlines; a failure prints
 the logs of every process of the experiment.
 """
+import argparse
 import http.server
 import os
 import pathlib
@@ -11,9 +12,11 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
+import traceback
 import uuid
 
 DEADLINE = float(os.environ.get("TASKMILL_TEST_DEADLINE", "240"))
@@ -186,6 +189,7 @@ class Lab:
             print(text if len(text) < 6000 else text[:2000] + "\n[…]\n" + text[-4000:])
 
     def remove(self):
+        subprocess.run(["chmod", "-R", "u+w", self.dir], check=False, stderr=subprocess.DEVNULL)  # unpacked environments
         shutil.rmtree(self.dir, ignore_errors=True)
 
     # --- parts of an experiment ------------------------------------------------------------------------
@@ -251,3 +255,46 @@ class Lab:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         self.servers.append(server)
         return server
+
+
+# --- programs that are made of cases: PROGRAM --bin DIR CASE, or --list --------------------------------
+
+def run_case(programs, name, case):
+    """0 passed, 1 failed (with all logs), 77 skipped (with the reason)."""
+    lab = Lab(programs)
+    status = 0
+    try:
+        case(lab)
+        lab.passed = True
+    except Skip as reason:
+        print(f"skipped: {name}: {reason}")
+        status = 77
+    except Exception as error:  # every failure is shown with the logs of all processes
+        status = 1
+        print(f"FAILED: {name}: {error}")
+        if not isinstance(error, Failure):
+            traceback.print_exc(file=sys.stdout)
+    left = lab.close()
+    if status == 0 and left:
+        status = 1
+        print(f"FAILED: {name}: processes {left} outlived the case")
+    if status == 1:
+        lab.print_logs()
+    lab.remove()
+    if status == 0:
+        print(f"passed: {name}")
+    return status
+
+
+def main(cases):
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--bin", default="build/dev/bin", help="where our programs are (default: %(default)s)")
+    parser.add_argument("--list", action="store_true", help="print the names of the cases")
+    parser.add_argument("case", nargs="?", choices=[*cases, None], metavar="CASE")
+    arguments = parser.parse_args()
+    if arguments.list:
+        print("\n".join(cases))
+        return 0
+    if not arguments.case:
+        parser.error("name a case; --list shows them")
+    return run_case(Programs(arguments.bin), arguments.case, cases[arguments.case])

@@ -2,9 +2,7 @@
 
 Each case is a function below and one ctest; exit 0 passed, 1 failed (with all logs), 77 skipped (with the reason).
 """
-import argparse
 import sys
-import traceback
 
 import harness
 import workload
@@ -139,6 +137,7 @@ def old_manager_mixed_workers(lab):
 
 
 def main():
+    # They import this module, so it has to be complete before they are.
     import attack_cases
     import makeflow_cases
     import session_cases
@@ -148,41 +147,7 @@ def main():
 
     for module in (makeflow_cases, tool_cases, session_cases, attack_cases, tls_cases, version11_cases):
         CASES.update(module.CASES)
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bin", default="build/dev/bin")
-    parser.add_argument("--list", action="store_true")
-    parser.add_argument("cases", nargs="*")
-    arguments = parser.parse_args()
-    if arguments.list:
-        print("\n".join(CASES))
-        return 0
-    return max((run(name, arguments.bin) for name in arguments.cases), default=2)
-
-
-def run(name, bin_dir):
-    lab = harness.Lab(harness.Programs(bin_dir))
-    status = 0
-    try:
-        CASES[name](lab)
-        lab.passed = True
-    except harness.Skip as reason:
-        print(f"skipped: {name}: {reason}")
-        status = 77
-    except Exception as error:
-        status = 1
-        print(f"FAILED: {name}: {error}")
-        if not isinstance(error, harness.Failure):
-            traceback.print_exc(file=sys.stdout)
-    left = lab.close()
-    if status == 0 and left:
-        status = 1
-        print(f"FAILED: {name}: processes {left} outlived their manager and worker")
-    if status == 1:
-        lab.print_logs()
-    lab.remove()
-    if status == 0:
-        print(f"passed: {name}")
-    return status
+    return harness.main(CASES)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@
 #include <charconv>
 #include <cmath>
 
+#include "common/base/json_writer.hpp"
+
 namespace taskmill::catalog {
 namespace {
 
@@ -40,32 +42,6 @@ std::size_t utf8_length(std::string_view text, std::size_t i) {
   }
   const bool surrogate = code >= 0xD800 && code < 0xE000;
   return code >= least && code <= 0x10FFFF && !surrogate ? length : 0;
-}
-
-void print_control(std::string& out, unsigned char c) {
-  static constexpr std::string_view digits = "0123456789abcdef";
-  switch (c) {
-    case '\b':
-      out += "\\b";
-      return;
-    case '\f':
-      out += "\\f";
-      return;
-    case '\n':
-      out += "\\n";
-      return;
-    case '\r':
-      out += "\\r";
-      return;
-    case '\t':
-      out += "\\t";
-      return;
-    default:
-      break;
-  }
-  out += "\\u00";
-  out += digits[c >> 4U];
-  out += digits[c & 15U];
 }
 
 void print_double(std::string& out, double value) {
@@ -186,11 +162,8 @@ void print_string_to(std::string& out, std::string_view text) {
     }
     if (c == 0) {
       out += replacement;  // old clients end the string at \u0000 and then reject the whole document
-    } else if (c == '"' || c == '\\') {
-      out += '\\';
-      out += text[i];
-    } else if (c < 0x20 || c == 0x7F) {
-      print_control(out, c);
+    } else if (c == '"' || c == '\\' || c < 0x20 || c == 0x7F) {
+      append_json_escape(out, c);
     } else {
       out += text[i];
     }

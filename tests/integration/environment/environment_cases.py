@@ -2,7 +2,6 @@
 
 Each case is one ctest; exit 0 passed, 1 failed (with all logs), 77 skipped (with the reason).
 """
-import argparse
 import json
 import os
 import pathlib
@@ -12,7 +11,6 @@ import signal
 import subprocess
 import sys
 import tarfile
-import traceback
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1] / "interop"))
@@ -256,38 +254,5 @@ def without_its_disk(lab):
         expect("disk full" in text or "not enough" in text or "free" in text, f"no numbers in {record}")
 
 
-def run_case(programs, name):
-    lab = harness.Lab(programs)
-    status = 0
-    try:
-        CASES[name](lab)
-    except harness.Skip as reason:
-        print(f"skipped: {reason}")
-        status = 77
-    except Exception:  # noqa: BLE001
-        traceback.print_exc()
-        status = 1
-    left = lab.close()
-    if left and status == 0:
-        print(f"processes were left behind: {left}")
-        status = 1
-    if status == 1:
-        lab.print_logs()
-    subprocess.run(["chmod", "-R", "u+w", lab.dir], check=False)
-    lab.remove()
-    return status
-
-
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--bin")
-    parser.add_argument("--list", action="store_true")
-    parser.add_argument("case", nargs="?")
-    arguments = parser.parse_args()
-    if arguments.list:
-        print("\n".join(CASES))
-        return 0
-    return run_case(harness.Programs(arguments.bin), arguments.case)
-
-
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(harness.main(CASES))

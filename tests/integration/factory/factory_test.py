@@ -1,12 +1,9 @@
 """work_queue_factory as a program: local workers, what is left behind, batch systems by stand-in. usage: factory_test.py --bin DIR CASE"""
-import argparse
-import json
 import os
 import pathlib
 import signal
 import sys
 import time
-import traceback
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent.parent / "interop"))
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent.parent / "interop" / "catalog"))
@@ -326,33 +323,5 @@ def condor_submit_workers_submits(lab):
     expect(status == 1 and "localhost" in text, f"{status} {text}")
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--bin")
-    parser.add_argument("--list", action="store_true")
-    parser.add_argument("case", nargs="?")
-    arguments = parser.parse_args()
-    if arguments.list:
-        print("\n".join(CASES))
-        return 0
-    lab = harness.Lab(harness.Programs(arguments.bin))
-    status = 1
-    try:
-        CASES[arguments.case](lab)
-        status = 0
-    except harness.Skip as reason:
-        print(f"skipped: {reason}")
-        status = 77
-    except Exception:  # every failure is shown with the logs of all processes
-        traceback.print_exc(file=sys.stdout)
-        lab.print_logs()
-    left = lab.close()
-    if status == 0 and left:
-        print(f"processes were left behind: {left}")
-        status = 1
-    lab.remove()
-    return status
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(harness.main(CASES))

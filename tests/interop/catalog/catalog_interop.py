@@ -1,5 +1,4 @@
 """Our catalog and small programs with Debian's, both ways. usage: catalog_interop.py --bin DIR CASE   or   --list"""
-import argparse
 import json
 import os
 import pathlib
@@ -9,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-import traceback
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 import harness
@@ -259,33 +257,5 @@ def status_with_password(lab):
     expect(status == 1 and b"password" in err, f"wrong password: {status} {err}")
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--bin")
-    parser.add_argument("--list", action="store_true")
-    parser.add_argument("case", nargs="?")
-    arguments = parser.parse_args()
-    if arguments.list:
-        print("\n".join(CASES))
-        return 0
-    lab = harness.Lab(harness.Programs(arguments.bin))
-    status = 1
-    try:
-        CASES[arguments.case](lab)
-        status = 0
-    except harness.Skip as reason:
-        print(f"skipped: {reason}")
-        status = 77
-    except Exception:  # every failure is shown with the logs of all processes
-        traceback.print_exc(file=sys.stdout)
-        lab.print_logs()
-    left = lab.close()
-    if status == 0 and left:
-        print(f"processes were left behind: {left}")
-        status = 1
-    lab.remove()
-    return status
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(harness.main(CASES))
