@@ -5,12 +5,16 @@
 #include <algorithm>
 #include <array>
 #include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <utility>
+
+#include "common/aio/clock.hpp"
 
 namespace taskmill::aio {
 namespace {
 
 constexpr std::size_t max_gathered = 64;
+constexpr std::size_t small_talk = 64U << 10;  ///< a queue up to here is control messages: they are not paced
 constexpr std::size_t zeros_size = 64U << 10;
 
 // All connections of a thread read into this buffer; only what a handler leaves unconsumed is copied to the
@@ -22,9 +26,11 @@ std::vector<char>& shared_read_buffer(std::size_t size) {
 }
 
 std::string endpoint_text(const boost::asio::ip::tcp::endpoint& endpoint) {
-  const auto address = endpoint.address().to_string();
+  auto address = endpoint.address();
+  if (address.is_v6() && address.to_v6().is_v4_mapped())  // seen on a listener of both families
+    address = boost::asio::ip::make_address_v4(boost::asio::ip::v4_mapped, address.to_v6());
   const auto port = std::to_string(endpoint.port());
-  return endpoint.address().is_v6() ? "[" + address + "]:" + port : address + ":" + port;
+  return address.is_v6() ? "[" + address.to_string() + "]:" + port : address.to_string() + ":" + port;
 }
 
 }  // namespace
@@ -149,6 +155,8 @@ void Connection::flush() {
   std::size_t budget = limits_.slice;
   while (open_ && !outbox_.empty()) {
     if (budget == 0) return schedule_flush();  // let other connections have their turn
+    const bool bulk = outbox_.front().file || pending_ > small_talk;
+    if (bulk && may_move(writing_, &Connection::flush) == 0) return;
     Io io = write_front();
     if (io.bytes > 0) {
       bytes_out_ += io.bytes;
@@ -167,8 +175,10 @@ Io Connection::write_front() {
   Segment& front = outbox_.front();
   if (front.file && front.length > 0) {
     if (front.padding) return write_padding(front);
-    const auto want = static_cast<std::size_t>(std::min<std::uint64_t>(front.length, limits_.slice));
+    const auto most = pace_ ? std::min(limits_.slice, pace_->allowance(steady_now())) : limits_.slice;
+    const auto want = static_cast<std::size_t>(std::min<std::uint64_t>(front.length, most));
     Io io = stream_.send_file(front.file->get(), front.offset, want);
+    if (pace_) pace_->spend(io.bytes);
     if (io.bytes > 0 || io.need != Need::none) return io;
     // The file ended before its announced length, or cannot be read. The header has left already, so the only
     // way to keep the stream in step is to fill up with zeros and tell the owner, who takes the copy back.
@@ -209,7 +219,9 @@ Io Connection::write_texts() {
     total += size;
   }
   if (count == 0) return Io{};
-  return stream_.write_some({parts.data(), count});
+  const Io io = stream_.write_some({parts.data(), count});
+  if (pace_) pace_->spend(io.bytes);
+  return io;
 }
 
 // Removes `bytes` that were written, and every segment that is complete (also empty ones).
@@ -241,6 +253,19 @@ void Connection::consume_front(std::size_t bytes) {
 
 // --- receiving ---
 
+std::size_t Connection::may_move(bool& waiting, void (Connection::*go_on)()) {
+  if (!pace_) return limits_.slice;
+  const auto allowance = pace_->allowance(steady_now());
+  if (allowance > 0) return std::min(allowance, limits_.slice);
+  const auto timer = std::make_shared<boost::asio::steady_timer>(stream_.socket().get_executor(), pace_->wait());
+  waiting = true;
+  timer->async_wait([self = shared_from_this(), timer, &waiting, go_on](ErrorCode) {
+    waiting = false;
+    (self.get()->*go_on)();
+  });
+  return 0;
+}
+
 void Connection::arm_read() {
   if (!open_ || reading_ || paused_ || securing_) return;
   reading_ = true;
@@ -254,6 +279,7 @@ void Connection::on_readable() {
   if (!open_ || paused_) return;
   std::size_t budget = limits_.slice;
   while (open_ && !paused_ && budget > 0) {
+    if (body_left_ > 0 && may_move(reading_, &Connection::on_readable) == 0) return;
     const auto before = bytes_in_;
     const bool more = body_left_ > 0 ? read_body_slice() : read_stream_slice();
     const auto moved = static_cast<std::size_t>(bytes_in_ - before);
@@ -272,8 +298,10 @@ void Connection::on_readable() {
 // Both return true when reading should go on at once (the socket may hold more).
 bool Connection::read_body_slice() {
   bool file_error = false;
-  const auto want = static_cast<std::size_t>(std::min<std::uint64_t>(body_left_, limits_.slice));
+  const auto most = pace_ ? std::min(limits_.slice, pace_->allowance(steady_now())) : limits_.slice;
+  const auto want = static_cast<std::size_t>(std::min<std::uint64_t>(body_left_, most));
   const Io io = stream_.receive_file(body_error_ ? -1 : body_fd_, want, file_error);
+  if (pace_) pace_->spend(io.bytes);
   if (file_error) body_error_ = io.error;
   if (io.bytes > 0) {
     bytes_in_ += io.bytes;

@@ -24,6 +24,7 @@
 #include <string_view>
 #include <vector>
 
+#include "common/aio/pace.hpp"
 #include "common/aio/stream.hpp"
 #include "common/os/fd.hpp"
 
@@ -70,6 +71,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   /// Starts reading. With `ssl` the TLS handshake runs first (server or client as prepared).
   void start(SslPtr ssl = nullptr);
   void detach() { handler_ = nullptr; }
+  /// Files in both directions move no faster than `pace` allows. Before the first of them.
+  void set_pace(std::shared_ptr<Pace> pace) { pace_ = std::move(pace); }
 
   // --- sending: everything is queued and flushed on the next turn of the loop ---
   void send(std::string_view text);
@@ -114,6 +117,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void arm_read();
   void arm_write();
   void schedule_flush();
+  /// Bytes of a file that may move now; 0: `go_on` is called when some may, `waiting` is set until then.
+  std::size_t may_move(bool& waiting, void (Connection::*go_on)());
   void on_readable();
   bool read_body_slice();
   bool read_stream_slice();
@@ -128,6 +133,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void end(CloseReason reason);
 
   Stream stream_;
+  std::shared_ptr<Pace> pace_;
   ConnectionHandler* handler_;
   ConnectionLimits limits_;
   std::vector<char> kept_;  ///< unconsumed input (usually empty: reads go through a buffer shared per thread)

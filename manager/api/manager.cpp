@@ -142,6 +142,7 @@ HubConfig Manager::Impl::hub_config(std::string password) const {
   config.text.memory = options.stdout_memory;
   config.text.directory = options.spool_directory;
   config.disk_reserve = options.disk_reserve;
+  if (options.bandwidth > 0) config.pace = std::make_shared<aio::Pace>(static_cast<double>(options.bandwidth));
   config.environments = environments.library();
   return config;
 }

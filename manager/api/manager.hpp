@@ -57,6 +57,7 @@ struct ManagerOptions {
   std::uint64_t stdout_memory = 1U << 20;    ///< standard output of a task up to this size stays in memory
   std::string spool_directory;               ///< for larger ones; empty: TMPDIR
   std::uint64_t disk_reserve = 64ULL << 20;  ///< bytes that stay free where outputs are stored
+  std::uint64_t bandwidth = 0;               ///< bytes per second that all transfers together may take; 0: no limit
   EnvironmentOptions environments;           ///< for tasks with an environment_archive
   Config config;                             ///< tuning, algorithm, monitoring
 };

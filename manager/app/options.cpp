@@ -1,11 +1,14 @@
 #include "manager/app/options.hpp"
 
 #include <CLI/CLI.hpp>
+#include <cctype>
 #include <cstdlib>
 #include <filesystem>
 #include <iostream>
+#include <limits>
 
 #include "common/base/text.hpp"
+#include "common/cli/repeated_options.hpp"
 
 namespace taskmill::manager {
 namespace {
@@ -27,6 +30,7 @@ constexpr const char* run_footer =
     "\nExit status: 0 every task succeeded, 1 some failed, 2 bad input or options, 130 interrupted.\n";
 
 struct Raw {
+  std::string bandwidth;
   int port = -1;
   bool ssl = false;
   std::string environment_cache, timeout, algorithm, monitor, stragglers;
@@ -52,6 +56,9 @@ void add_network(CLI::App& app, ManagerOptions& manager, Raw& raw) {
   app.add_option("-p,--port", raw.port, "Port to listen on; 0: any. Without it 9123 or the first free one above")
       ->type_name("N")
       ->check(CLI::Range(0, 65535));
+  app.add_option("--bandwidth", raw.bandwidth,
+                 "Bytes per second that all transfers together may take, e.g. 100M; default WORK_QUEUE_BANDWIDTH")
+      ->type_name("RATE");
   app.add_option("-C,--catalog", manager.catalogs,
                  "Catalogs to advertise in, HOST[:PORT][,…]; default CATALOG_HOST, else localhost:9097, which the "
                  "manager serves "
@@ -230,12 +237,30 @@ std::string fill_monitoring(const Raw& raw, ManagerOptions& manager) {
   return {};
 }
 
+// "100M": bytes per second; a negative number means no limit, as in WORK_QUEUE_BANDWIDTH (manager.md 3).
+std::string fill_bandwidth(const Raw& raw, ManagerOptions& manager) {
+  const char* variable = environment("WORK_QUEUE_BANDWIDTH");
+  const std::string text = !raw.bandwidth.empty() ? raw.bandwidth : variable != nullptr ? variable : "";
+  if (text.empty() || text.front() == '-') return {};
+  constexpr std::string_view units = "KMGTP";
+  const auto unit = units.find(static_cast<char>(std::toupper(static_cast<unsigned char>(text.back()))));
+  const auto number = parse_int(std::string_view(text).substr(0, text.size() - (unit == units.npos ? 0 : 1)));
+  const auto shift = unit == units.npos ? 0 : 10 * (unit + 1);
+  if (!number || *number < 1 || *number > (std::numeric_limits<std::int64_t>::max() >> shift))
+    return (raw.bandwidth.empty() ? "WORK_QUEUE_BANDWIDTH " : "--bandwidth ") + text +
+           ": write bytes per second as a whole number, with K, M, G, T or P if you like, e.g. 100M";
+  manager.bandwidth = static_cast<std::uint64_t>(*number) << shift;
+  return {};
+}
+
 // --port, else WORK_QUEUE_PORT, else the first free one of a range (manager.md 3).
 std::string fill_port(const Raw& raw, ManagerOptions& manager) {
   const auto number = [](const char* name) -> std::optional<std::int64_t> {
     const char* text = environment(name);
     return text != nullptr ? parse_int(text) : std::nullopt;
   };
+  const char* family = environment("CCTOOLS_IP_MODE");
+  if (family != nullptr && std::string_view(family) != "IPV4") manager.address = "::";  // IPv4 comes there too
   if (raw.port >= 0) {
     manager.port = manager.last_port = static_cast<std::uint16_t>(raw.port);
     return {};
@@ -409,6 +434,7 @@ CommandLine parse_command_line(int argc, char** argv) {
                  "Remember finished tasks in DIR: the same run started again does the rest only")
       ->type_name("DIR");
   add_analysis(analyze, line.analyze, raw);
+  for (auto* sub : {&run, &analyze}) let_the_last_count(*sub);
   try {
     app.parse(static_cast<int>(words.size()), words.data());
   } catch (const CLI::ParseError& error) {
@@ -418,6 +444,7 @@ CommandLine parse_command_line(int argc, char** argv) {
   line.analyze.program_directory = program_directory();
   std::string problem = fill_policy(raw, line.manager, line.run);
   if (problem.empty()) problem = fill_port(raw, line.manager);
+  if (problem.empty()) problem = fill_bandwidth(raw, line.manager);
   if (problem.empty()) problem = fill_monitoring(raw, line.manager);
   if (problem.empty() && run.parsed()) problem = check_run(line.run);
   if (problem.empty() && raw.ssl && line.manager.ssl_cert.empty())

@@ -2,12 +2,14 @@
 
 #include <cmath>
 #include <filesystem>
+#include <functional>
 #include <istream>
 #include <nlohmann/json.hpp>
 #include <optional>
 
 #include "common/base/nearest_word.hpp"
 #include "common/base/text.hpp"
+#include "common/base/unique_keys.hpp"
 #include "manager/app/plain_task_line.hpp"
 
 namespace taskmill::manager {
@@ -288,10 +290,12 @@ Expected<TaskSpec> parse_task(std::string_view text) {
 }
 
 Expected<TaskSpec> parse_task_in_full(std::string_view text) {
-  const auto json = Json::parse(text, nullptr, false);
+  UniqueKeys<Json> keys;
+  const auto json = Json::parse(text, std::ref(keys), false);
   if (json.is_discarded())
     return make_error("not JSON; one object per line is expected, e.g. {\"command\": \"echo hello\"}");
   if (!json.is_object()) return make_error("a JSON object is expected, e.g. {\"command\": \"echo hello\"}");
+  if (!keys.twice.empty()) return make_error(keys.twice + ": given twice; keep one");
   Problem problem;
   Fields fields(json, "", problem);
   TaskSpec spec;

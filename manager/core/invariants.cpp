@@ -152,6 +152,16 @@ void check_workers(const State& s) {
   TASKMILL_ASSERT(s.match.by_speed.size() == s.match.available.size());
 }
 
+void check_factories(const State& s) {
+  std::vector<std::uint32_t> connected(s.factories.size());
+  for (std::uint32_t i = 0; i < s.workers.end(); ++i)
+    if (s.workers.alive(i) && s.workers[i].factory != no_index) ++connected.at(s.workers[i].factory);
+  for (std::size_t i = 0; i < s.factories.size(); ++i) TASKMILL_ASSERT(s.factories[i].connected == connected[i]);
+  TASKMILL_ASSERT(s.factory_names.size() == s.factories.size());
+  // Slots of workers are used again: there are as many as were ever connected at once.
+  TASKMILL_ASSERT(s.factories.size() <= std::max<std::size_t>(most_idle_factories, s.workers.end()));
+}
+
 void check_files(const State& s) {
   for (std::uint32_t i = 0; i < s.files.end(); ++i) {
     if (!s.files.alive(FileId(i))) continue;
@@ -167,6 +177,7 @@ void check_files(const State& s) {
 void State::check_invariants() const {
   check_tasks(*this);
   check_workers(*this);
+  check_factories(*this);
   check_reservations(*this);
   check_files(*this);
 }

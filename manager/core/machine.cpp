@@ -284,12 +284,7 @@ void Machine::on_info(ConnId conn, std::string_view field, std::string_view valu
         static_cast<std::uint32_t>(std::clamp<std::int64_t>(parse_int(value).value_or(0), 0, 1 << 30));
   } else if (is("from-factory")) {
     if (w.factory != no_index) return;
-    const auto [at, fresh] =
-        s.factory_names.try_emplace(std::string(value.substr(0, 200)), static_cast<std::uint32_t>(s.factories.size()));
-    if (fresh) s.factories.push_back({at->first, -1, 0});
-    w.factory = at->second;
-    ++s.factories[w.factory].connected;
-    s.introduce(slot);
+    s.join_factory(slot, value.substr(0, 200));
   } else if (is("idle-disconnecting")) {
     s.close_worker(slot, CloseReason::idle_out);
   } else if (is("vacating") || is("wall_time_exhausted") || is("disk_exhausted") || is("memory_exhausted") ||

@@ -134,6 +134,29 @@ void State::promote_prefetched(std::uint32_t slot) {
   }
 }
 
+void State::join_factory(std::uint32_t slot, std::string_view name) {
+  Worker& w = workers[slot];
+  if (const auto at = factory_names.find(name); at != factory_names.end()) {
+    w.factory = at->second;
+  } else {
+    // Names are a worker's to choose: those that nobody has any more make room, so that the table stays bounded.
+    auto place = factories.size();
+    if (place >= most_idle_factories) {
+      for (std::size_t i = 0; i < factories.size() && place == factories.size(); ++i)
+        if (factories[i].connected == 0) place = i;
+    }
+    if (place == factories.size()) {
+      factories.emplace_back();
+    } else {
+      factory_names.erase(factories[place].name);
+    }
+    factories[place] = {std::string(name), -1, 0};
+    w.factory = factory_names[std::string(name)] = static_cast<std::uint32_t>(place);
+  }
+  ++factories[w.factory].connected;
+  introduce(slot);
+}
+
 void State::introduce(std::uint32_t slot) {
   Worker& w = workers[slot];
   if (w.factory == no_index) return;

@@ -43,6 +43,9 @@
 
 namespace taskmill::manager {
 
+/// So many names are kept of factories whose workers have all left.
+constexpr std::size_t most_idle_factories = 1000;
+
 struct Factory {
   std::string name;
   std::int64_t max = -1;  ///< negative: not known, no limit
@@ -199,6 +202,7 @@ struct State {
   Worker* worker_of(ConnId conn);
   void commit_resources(std::uint32_t worker);
   void introduce(std::uint32_t worker);
+  void join_factory(std::uint32_t worker, std::string_view name);
   void remove_worker(std::uint32_t worker, CloseReason reason);
   void close_worker(std::uint32_t worker, CloseReason reason);  ///< with a close action
   void tell_exit(std::uint32_t worker, bool release);

@@ -92,9 +92,11 @@ Hub::Hub(boost::asio::io_context& io, HubConfig config, HubEvents events)
       accept_timer_(io),
       shut_down_timer_(io),
       started_(aio::steady_now()) {
-  auto changed = [this] { wake(); };
-  outbound_context_ = std::make_shared<Outbound::Context>(Outbound::Context{
-      machine_, pool_, downloads_, std::move(changed), {}, std::make_shared<StopSignal>(), config_.environments});
+  Outbound::Context context{machine_, pool_, downloads_, [this] { wake(); }, {}, std::make_shared<StopSignal>(),
+                            {},       {}};
+  context.environments = config_.environments;
+  context.pace = config_.pace;
+  outbound_context_ = std::make_shared<Outbound::Context>(std::move(context));
   if (events_.on_trace) {
     outbound_context_->trace = [this](ConnId conn, const std::string& text) {
       if (const auto peer = peers_.find(conn); peer != peers_.end()) events_.on_trace(*peer->second, true, text);

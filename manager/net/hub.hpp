@@ -48,6 +48,7 @@ struct HubConfig {
   std::size_t max_connections = 0;           ///< 0: what the limit of open files allows
   unsigned pool_threads = 2;
   std::shared_ptr<EnvironmentLibrary> environments;  ///< null: every worker gets environments as files
+  std::shared_ptr<aio::Pace> pace;                   ///< of all transfers together; null: as fast as they can
 };
 
 /// What the hub tells its owner. All calls come from the control thread; `effects` is valid during the call.

@@ -46,6 +46,7 @@ class Outbound : public std::enable_shared_from_this<Outbound> {
     std::function<void(ConnId, const std::string&)> trace;  ///< each line sent, for the debug log; may be empty
     std::shared_ptr<StopSignal> stop;                       ///< ends downloads
     std::shared_ptr<EnvironmentLibrary> environments;       ///< null: nothing is offered
+    std::shared_ptr<aio::Pace> pace;                        ///< null: transfers are as fast as they can
   };
   Outbound(ConnId conn, std::shared_ptr<Context> context, protocol::ManagerSession& session,
            std::deque<PendingFetch>& fetches);

@@ -28,6 +28,7 @@ Peer::Peer(PeerOwner& owner, ConnId id, protocol::ManagerSession::Config session
       outbound_(std::make_shared<Outbound>(id, context, session_, fetches_)),
       address_(connection_->peer_text()),
       handshake_(owner.capabilities()) {
+  connection_->set_pace(context->pace);
   if (context->environments) feed_ = make_feed(context);
   outbound_->attach(connection_, [this] {
     update_congestion();

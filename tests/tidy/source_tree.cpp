@@ -164,7 +164,7 @@ std::vector<Function> functions_of(const SourceFile& file) {
 }
 
 int ring_of(std::string_view path) {
-  static constexpr std::array<std::pair<std::string_view, int>, 17> folders = {{
+  static constexpr std::array<std::pair<std::string_view, int>, 18> folders = {{
       {"common/base/", 0},
       {"protocol/", 0},
       {"common/os/", 1},
@@ -173,6 +173,7 @@ int ring_of(std::string_view path) {
       {"worker/host/", 1},
       {"common/aio/", 2},
       {"common/catalog/", 2},
+      {"common/cli/", 3},
       {"manager/api/", 2},
       {"manager/analysis/", 3},
       {"manager/app/", 3},

@@ -8,8 +8,8 @@
 #include "common/catalog/core/expression.hpp"
 #include "common/catalog/environment.hpp"
 #include "common/catalog/query.hpp"
+#include "common/cli/repeated_options.hpp"
 #include "tools/catalog/pretty.hpp"
-#include "tools/support/repeated_options.hpp"
 
 namespace taskmill::tools {
 namespace {

@@ -4,7 +4,7 @@
 #include <iostream>
 
 #include "common/base/text.hpp"
-#include "tools/support/repeated_options.hpp"
+#include "common/cli/repeated_options.hpp"
 
 namespace taskmill::tools {
 namespace {

@@ -12,8 +12,8 @@
 #include "common/catalog/core/reader.hpp"
 #include "common/catalog/environment.hpp"
 #include "common/catalog/publisher.hpp"
+#include "common/cli/repeated_options.hpp"
 #include "common/os/file.hpp"
-#include "tools/support/repeated_options.hpp"
 #include "tools/support/tool_log.hpp"
 
 namespace taskmill::tools {
@@ -99,7 +99,7 @@ int main(int argc, char** argv) {
   app.add_option("-o,--debug-file", debug_file, "Accepted for old scripts");
   app.set_version_flag("-v,--version", "catalog_update version " TASKMILL_VERSION " (taskmill)");
   try {
-    taskmill::tools::let_the_last_count(app);
+    taskmill::let_the_last_count(app);
     app.parse(argc, argv);
   } catch (const CLI::Success& done) {
     return app.exit(done);

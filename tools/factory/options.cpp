@@ -5,8 +5,8 @@
 #include <iostream>
 
 #include "common/base/text.hpp"
+#include "common/cli/repeated_options.hpp"
 #include "tools/factory/worker_command.hpp"
-#include "tools/support/repeated_options.hpp"
 
 namespace taskmill::tools {
 namespace {

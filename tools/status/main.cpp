@@ -11,8 +11,8 @@
 #include "common/catalog/core/regex.hpp"
 #include "common/catalog/environment.hpp"
 #include "common/catalog/query.hpp"
+#include "common/cli/repeated_options.hpp"
 #include "tools/status/foremen.hpp"
-#include "tools/support/repeated_options.hpp"
 #include "tools/support/status_client.hpp"
 #include "tools/support/table.hpp"
 

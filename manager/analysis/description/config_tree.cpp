@@ -3,10 +3,12 @@
 #include <toml++/toml.h>
 
 #include <algorithm>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "common/base/nearest_word.hpp"
+#include "common/base/unique_keys.hpp"
 
 namespace taskmill::manager::analysis {
 namespace {
@@ -87,7 +89,13 @@ ConfigNode from_json(const nlohmann::ordered_json& json, const JsonLines& lines,
 
 Expected<ConfigNode> parse_json(const std::string& file_name, std::string_view text) {
   try {
-    return from_json(nlohmann::ordered_json::parse(text), JsonLines(text), 0);
+    UniqueKeys<nlohmann::ordered_json> keys;
+    const auto json = nlohmann::ordered_json::parse(text, std::ref(keys));
+    const JsonLines lines(text);
+    if (keys.twice.empty()) return from_json(json, lines, 0);
+    const auto again = lines.find(keys.twice, lines.find(keys.twice, 0) + 1);
+    return make_error(file_name + ":" + std::to_string(lines.line(again)) + ": " + keys.twice +
+                      ": given twice; keep one");
   } catch (const nlohmann::json::parse_error& error) {
     const auto at = std::min<std::size_t>(error.byte, text.size());
     std::string what = error.what();

@@ -103,6 +103,19 @@ class Limits(Case):
         done = self.run_tasks([asked], *LOCAL, "--enforce", "never", expect=0)
         self.assertEqual(done["a"]["limits_exceeded"], {})
 
+    def test_cores_are_told_or_stopped_by_choice(self):
+        task = {"command": f"{KNOWN_USE} spin 16 0.15", "cores": 1, "tag": "a"}
+        # So little that the test does not depend on how many cores this machine has free.
+        small = ("--category", "default:cores=0.01")
+        task.pop("cores")
+        done = self.run_tasks([task], *LOCAL, "--tune", "proportional-resources=0", *small, expect=0)
+        self.assertEqual(done["a"]["resources_allocated"]["cores"], 0.01)
+        self.assertRegex(done["a"]["warning"], r"^cores: \d+\.\d\d cores used, 0.01 cores allowed$")
+        self.assertIn("warning: cores:", self.out)
+        task["command"] = f"{KNOWN_USE} spin 16 300"
+        done = self.run_tasks([task], *LOCAL, "--tune", "proportional-resources=0", *small, "--enforce-cores", expect=1)
+        self.assertEqual((done["a"]["result"], done["a"]["limits_exceeded"]), ("RESOURCE_EXHAUSTION", {"cores": 0.01}))
+
     def test_processes_of_a_category(self):
         done = self.run_tasks([{"command": f"{KNOWN_USE} fork 40 300", "category": "forks", "tag": "a"}],
                               *LOCAL, "--category", "forks:max-processes=10", expect=1)
@@ -119,6 +132,27 @@ class OldWorkers(Case):
         if self.worker is None:
             self.skipTest("Debian's work_queue_worker is not installed")
 
+    def test_everything_comes_back_measured(self):
+        quarter = {"cores": 1, "memory": 500, "disk": 500}
+        tasks = [dict(quarter, command=f"{KNOWN_USE} memory 200 0.5; echo 'a \"b\" $HOME `c`' > out; cat out", tag="good",
+                      outputs=["out"]),
+                 dict(quarter, command="exit 7", tag="failed"),
+                 dict(quarter, command=f"{KNOWN_USE} memory 1500 300", tag="memory"),
+                 dict(quarter, command="sleep 300", max_running_time=1, tag="time"),
+                 dict(quarter, command="kill -9 $$", tag="killed", category="it's[a]{b}")]
+        done = self.run_tasks(tasks, "--monitor", "monitor", "--monitor-watchdog", worker=self.worker,
+                              worker_options=("--cores", "4", "--memory", "4000", "--disk", "4000"), expect=1)
+        good = done["good"]
+        self.assertEqual((good["result"], good["exit_code"]), ("SUCCESS", 0), good)
+        self.assertTrue(200 <= good["resources_measured"]["memory"] <= 210, good)
+        self.assertEqual(good["output"], (self.path / "out").read_text())
+        self.assertEqual((done["failed"]["result"], done["failed"]["exit_code"]), ("SUCCESS", 7))
+        memory = done["memory"]
+        self.assertEqual((memory["result"], memory["limits_exceeded"]), ("RESOURCE_EXHAUSTION", {"memory": 1000}), memory)
+        self.assertRegex(memory["message"], r"^memory: \d+ MB used, 1000 MB allowed$")
+        self.assertEqual((done["time"]["result"], done["time"]["limits_exceeded"]), ("END_TIME", {"wall_time": 1}))
+        self.assertEqual(done["killed"]["exit_code"], 137)
+
     def test_measuring_only_stops_nobody(self):
         tasks = [{"command": f"{KNOWN_USE} memory 1500 0.3", "cores": 1, "memory": 500, "disk": 500, "tag": "a"}]
         done = self.run_tasks(tasks, "--monitor", "monitor", worker=self.worker,
@@ -130,6 +164,28 @@ class OldWorkers(Case):
         done = self.run_tasks([{"command": "true", "tag": "a"}], worker=self.worker, expect=0)
         self.assertEqual(done["a"]["resources_measured"], {})
         self.assertIn("the rest unknown (this worker does not measure)", self.out)
+
+
+class Allocation(Case):
+    def test_boxes_shrink_grow_after_exhaustion_and_the_impossible_fails(self):
+        """Thirty tasks of 60 MB teach; then one of 700 MB is stopped in its small box, then in one a little
+        larger (manager.md 10.6: by what was seen), and gets all; 3000 MB never fit."""
+        small = [{"command": f"{KNOWN_USE} memory 60 0.05", "category": "c", "tag": f"s{i}"} for i in range(30)]
+        later = [{"command": f"{KNOWN_USE} memory 60 0.05", "category": "c", "priority": -1, "tag": "later"},
+                 {"command": f"{KNOWN_USE} memory 700 0.4", "category": "c", "priority": -2, "tag": "large"},
+                 {"command": f"{KNOWN_USE} memory 3000 300", "category": "c", "priority": -3, "tag": "impossible"}]
+        done = self.run_tasks(small + later, "--local-workers", "1", "--cores", "2", "--memory", "2000", "--disk", "2000",
+                              "--category", "c:mode=min_waste", "--tune", "category-steady-n-tasks=10", expect=1)
+        self.assertEqual(done["s0"]["resources_allocated"], {"cores": 2, "memory": 2000, "disk": 2000, "gpus": 0})
+        self.assertLess(done["later"]["resources_allocated"]["memory"], 1000)
+        large = done["large"]
+        self.assertEqual(large["result"], "SUCCESS", large)
+        self.assertIn(large["exhausted_attempts"], (1, 2))
+        self.assertEqual(large["tries"], large["exhausted_attempts"] + 1)
+        self.assertNotIn("message", large)
+        self.assertGreaterEqual(large["resources_allocated"]["memory"], 700)
+        impossible = done["impossible"]
+        self.assertEqual((impossible["result"], impossible["limits_exceeded"]), ("RESOURCE_EXHAUSTION", {"memory": 2000}))
 
 
 class SlowTasks(Case):
@@ -160,6 +216,27 @@ class SlowTasks(Case):
                               "--local-workers", "2", "--cores", "2", "--memory", "500", "--disk", "500", expect=0)
         self.assertEqual((done["slow"]["output"], done["slow"]["tries"]), ("done\n", 2))
         self.assertEqual((done["patient"]["output"], done["patient"]["tries"]), ("patient\n", 1))
+
+
+class Bandwidth(Case):
+    def test_transfers_in_both_directions_share_what_is_allowed(self):
+        (self.path / "in").write_bytes(os.urandom(2_000_000))
+        task = {"command": "cat in in > out", "inputs": ["in"], "outputs": ["out"], "tag": "a"}
+        begin = time.monotonic()
+        self.run_tasks([task], *LOCAL, "--bandwidth", "2M", expect=0)
+        # 6 MB at 2 MiB/s; however slow the machine is, it cannot be faster.
+        self.assertGreater(time.monotonic() - begin, 2.5)
+        self.assertEqual((self.path / "out").read_bytes(), (self.path / "in").read_bytes() * 2)
+
+    def test_the_old_variable_counts_and_a_wrong_rate_is_named(self):
+        (self.path / "tasks.jsonl").write_text('{"command": "true"}\n')
+        for variable, options, text in (("many", (), "WORK_QUEUE_BANDWIDTH many: write bytes per second"),
+                                        ("1M", ("--bandwidth", "0"), "--bandwidth 0: write bytes per second")):
+            ended = subprocess.run([BIN / "work_queue_manager", "run", "tasks.jsonl", *options], cwd=self.path, text=True,
+                                   capture_output=True, env={**os.environ, "WORK_QUEUE_BANDWIDTH": variable})
+            self.assertEqual(ended.returncode, 2)
+            self.assertIn(text, ended.stderr)
+            self.assertEqual(ended.stderr.count("\n"), 1)
 
 
 if __name__ == "__main__":

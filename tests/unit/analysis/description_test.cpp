@@ -140,6 +140,7 @@ TEST_F(DescriptionFile, NamesLineKeyAndRemedyOfAProblem) {
   EXPECT_TRUE(problem("a = = b").starts_with("z.toml:1: not TOML: "));
   EXPECT_EQ(problem("{\n\"fileset\": 5}"), "z.toml:2: fileset: a table is expected");
   EXPECT_TRUE(problem("{\n\"a\": }").starts_with("z.toml:2: not JSON: "));
+  EXPECT_EQ(problem("{\n\"chunksize\": 5,\n\"chunksize\": 6}"), "z.toml:3: chunksize: given twice; keep one");
   EXPECT_NE(problem("[fileset]\nd = \"none.csv\"\n[process]\ncommand = \"x {output}\"")
                 .find("z.toml:2: fileset.d: there is no file"),
             std::string::npos);

@@ -60,6 +60,8 @@ TEST(TaskFile, NamesTheFieldAndTheRemedy) {
             std::string::npos);
   EXPECT_NE(problem_of("{\"command\": \"x\", \"inputs\": [{\"command\": \"date\", \"name\": \"d\"}]}").find("needs %%"),
             std::string::npos);
+  EXPECT_EQ(problem_of(R"({"command": "x", "memory": 5, "memory": 6})"), "memory: given twice; keep one");
+  EXPECT_EQ(problem_of(R"({"command": "x", "env": {"A": "1", "A": "2"}})"), "A: given twice; keep one");
   EXPECT_NE(problem_of("{\"command\": 5}").find("command: text is expected"), std::string::npos);
   EXPECT_NE(problem_of("{\"command\": \"x\", \"env\": {\"A=B\": \"c\"}}").find("no variable name"), std::string::npos);
 }

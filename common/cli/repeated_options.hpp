@@ -7,8 +7,8 @@ namespace CLI {  // NOLINT(readability-identifier-naming): not our name
 class App;
 }
 
-namespace taskmill::tools {
+namespace taskmill {
 
 void let_the_last_count(CLI::App& app);
 
-}  // namespace taskmill::tools
+}  // namespace taskmill

@@ -1,8 +1,8 @@
-#include "tools/support/repeated_options.hpp"
+#include "common/cli/repeated_options.hpp"
 
 #include <CLI/CLI.hpp>
 
-namespace taskmill::tools {
+namespace taskmill {
 
 void let_the_last_count(CLI::App& app) {
   for (CLI::Option* option : app.get_options())
@@ -10,4 +10,4 @@ void let_the_last_count(CLI::App& app) {
       option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
 }
 
-}  // namespace taskmill::tools
+}  // namespace taskmill
