@@ -195,7 +195,7 @@ class Amounts(Case):
         self.assertNear(self.value("memory"), 400, 0.05)
 
     def test_shared_pages_count_once(self):
-        self.run_it("--", KNOWN_USE, "share", "200", "4", "0.7", expect=0)
+        self.run_it("--", KNOWN_USE, "share", "200", "4", "2", expect=0)
         self.assertNear(self.value("memory"), 200, 0.05)
         self.assertEqual(self.value("max_concurrent_processes"), 5)
 

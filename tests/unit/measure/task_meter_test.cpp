@@ -132,7 +132,7 @@ TEST(TaskMeter, AShortSpikeIsNotMissed) {
 }
 
 TEST(TaskMeter, PagesSharedByForkCountOnce) {
-  const auto m = MeteredRun({known_use(), "share", "100", "4", "0.5"}).to_the_end();
+  const auto m = MeteredRun({known_use(), "share", "100", "4", "2"}).to_the_end();
   EXPECT_NEAR(in_mb(m.memory), 100, 8) << to_string(m.memory_source);
   EXPECT_EQ(m.memory_source, MemorySource::pss);
   EXPECT_EQ(m.max_processes, 5);
