@@ -8,13 +8,14 @@ PATIENCE = 120
 
 
 class OneWorker:
-    """Starts `command` (a work_queue_worker and its options) and takes its connection; `with` ends it in order."""
+    """Starts a work_queue_worker (`command`, then `options`) and takes its connection; `with` ends it in order."""
 
-    def __init__(self, command, prefix, environment=None):
+    def __init__(self, command, options, prefix, environment=None):
         self.folder = tempfile.TemporaryDirectory(prefix=prefix)
         with socket.create_server(("127.0.0.1", 0)) as listener:
             listener.settimeout(PATIENCE)
-            self.process = subprocess.Popen([*command, "-s", self.folder.name, "127.0.0.1", str(listener.getsockname()[1])],
+            address = ("127.0.0.1", str(listener.getsockname()[1]))
+            self.process = subprocess.Popen([*command, "-s", self.folder.name, *options, *address],
                                             stdout=subprocess.DEVNULL, env={**os.environ, **(environment or {})})
             self.connection, _ = listener.accept()
         self.connection.settimeout(PATIENCE)

@@ -29,6 +29,10 @@ def arguments_of_workers(lab):
     return [path.read_text().splitlines() for path in sorted(lab.dir.glob("argv.*"))]
 
 
+def environment_of_workers(lab):
+    return [line for path in lab.dir.glob("env.*") for line in path.read_text().splitlines()]
+
+
 def start(lab, address, *more, project="proj", env=None, worker=None):
     command = [lab.programs.find("new", "work_queue_factory"), "-T", "local", "-M", project, "--catalog", address, "--cycle", "1",
                "--worker-binary", worker or fake_worker(lab), *more]
@@ -52,7 +56,7 @@ def starts_what_is_needed_and_leaves_nothing(lab):
     lab.wait_until(lambda: len(arguments_of_workers(lab)) == 3, "three workers", needs=[factory])
     expected = ["-M", "proj", "-t", "300", "-C", address, "-P", "pwfile", "--cores=1", "--memory=200", "-d", "a b", "--feature", "x y"]
     expect(all(words == expected for words in arguments_of_workers(lab)), f"{arguments_of_workers(lab)}")
-    expect("A=b=c" in next(lab.dir.glob("env.*")).read_text().splitlines(), "environment")
+    lab.wait_until(lambda: "A=b=c" in environment_of_workers(lab), "the variable reaches the worker", needs=[factory])
     scratch = next(lab.dir.glob("wq-factory-*"))
     expect(scratch.stat().st_mode & 0o777 == 0o700 and (scratch / "pwfile").stat().st_mode & 0o777 == 0o600, "modes")
     record = [r for r in query(lab, "new", address) if r["type"] == "wq_factory"][0]
@@ -229,7 +233,7 @@ def slurm_jobs_run_report_and_end(lab):
     first = submitted(lab)[0]
     expect(first.startswith("sbatch <--mem=500M> <-N> <1> <-n> <1> <-c> <2> <-D> <.> ") and " <-p> <long queue> <./worker1.sh>" in first, first)
     expect("--cores=2" in arguments_of_workers(lab)[0], "the worker announces what the job got")
-    expect("A=it's" in next(lab.dir.glob("env.*")).read_text().splitlines(), "environment")
+    lab.wait_until(lambda: "A=it's" in environment_of_workers(lab), "the variable reaches the worker", needs=[factory])
     # A job that ends makes room for another one.
     os.kill(int(next(lab.dir.glob("argv.*")).suffix[1:]), signal.SIGTERM)
     lab.wait_until(lambda: len(arguments_of_workers(lab)) == 3, "a third job", needs=[factory])

@@ -113,7 +113,7 @@ class Stream:
 
 class Manager(OneWorker):
     def __init__(self, worker, *options):
-        super().__init__([worker, "--cores", "4", "--memory", "4000", "--disk", "4000", *options], "taskmill-peers-")
+        super().__init__([worker], ["--cores", "4", "--memory", "4000", "--disk", "4000", *options], "taskmill-peers-")
         self.stream = Stream(self.connection)
         while not self.stream.line().startswith("info tasks_running"):
             pass

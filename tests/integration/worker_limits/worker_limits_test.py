@@ -24,7 +24,7 @@ class Manager(OneWorker):
     def __init__(self, native, *options, environment=None, wrapper=()):
         sizes = () if "--no-sizes" in options else ("--cores", "4", "--memory", "4000", "--disk", "4000")
         options = [option for option in options if option != "--no-sizes"]
-        super().__init__([*wrapper, WORKER, *sizes, *options], "taskmill-limits-", environment)
+        super().__init__([*wrapper, WORKER], [*sizes, *options], "taskmill-limits-", environment)
         self.file = self.connection.makefile("rwb")
         self.native, self.results, self.measured, self.outputs, self.capabilities = native, {}, {}, {}, None
         self.offered = {}
@@ -172,13 +172,13 @@ class Native(unittest.TestCase):
 
     def test_too_many_cores_are_told_or_stopped_by_choice(self):
         with Manager(native=True) as manager:
-            manager.submit(1, f"{KNOWN_USE} spin 16 0.15", limits=["cores 0.25 tell"])
-            manager.submit(2, f"{KNOWN_USE} spin 16 300", limits=["cores 0.25 stop"])
+            manager.submit(1, f"{KNOWN_USE} spin 16 0.15", limits=["cores 0.01 tell"])
+            manager.submit(2, f"{KNOWN_USE} spin 16 300", limits=["cores 0.01 stop"])
             manager.wait_for(1, 2)
             self.assertEqual(manager.results[1], (0, 0))
             kind, allowed, used, enforced = manager.measured[1]["limits"][0]
-            self.assertEqual((kind, float(allowed), bool(enforced)), ("LIMIT_CORES", 0.25, False))
-            self.assertGreater(float(used), 0.5)
+            self.assertEqual((kind, float(allowed), bool(enforced)), ("LIMIT_CORES", 0.01, False))
+            self.assertGreater(float(used), 0.02)
             self.assertEqual(manager.results[2][0], EXHAUSTED)
             kind, _, _, enforced = manager.measured[2]["limits"][0]
             self.assertEqual((kind, bool(enforced)), ("LIMIT_CORES", True))
