@@ -36,4 +36,10 @@ constexpr int failure_only = 32;
 constexpr int success_only = 64;
 }  // namespace file_flag
 
+/// Outputs may be wanted of failed tasks only, or of successful ones.
+constexpr bool output_is_wanted(int flags, bool succeeded) {
+  if ((flags & file_flag::failure_only) != 0) return !succeeded;
+  return (flags & file_flag::success_only) == 0 || succeeded;
+}
+
 }  // namespace taskmill::protocol

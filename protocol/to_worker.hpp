@@ -67,6 +67,9 @@ struct InputFile {
   std::string cache_name, sandbox_name;
   int flags = 0;
   bool empty_directory = false;
+  // Only in a TaskBatch (docs/extensions.md):
+  std::optional<std::string> content{};  ///< came along, is not in the cache
+  unsigned mode = 0;                     ///< of `content`
 };
 struct OutputFile {
   std::string cache_name, sandbox_name;
@@ -97,6 +100,10 @@ struct TaskDescription {
   std::string environment;
   std::vector<InputFile> inputs;
   std::vector<OutputFile> outputs;
+  // Only in a TaskBatch (docs/extensions.md):
+  std::vector<std::string> argv{};  ///< run without a shell
+  std::uint64_t end_time_us = 0;    ///< Unix time, 0: none; takes the place of end_time_s
+  std::uint32_t attempt = 0;        ///< comes back with the result
 };
 /// Carries TaskDescription::environment in a task block, between peers that agreed on `env`; an ordinary variable
 /// otherwise.

@@ -1,5 +1,8 @@
 #include "common/aio/connection.hpp"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -16,6 +19,7 @@ namespace {
 constexpr std::size_t max_gathered = 64;
 constexpr std::size_t small_talk = 64U << 10;  ///< a queue up to here is control messages: they are not paced
 constexpr std::size_t zeros_size = 64U << 10;
+constexpr std::uint32_t slow_round_trip_us = 2000;
 
 // All connections of a thread read into this buffer; only what a handler leaves unconsumed is copied to the
 // connection. An idle connection therefore owns no read buffer at all.
@@ -249,6 +253,17 @@ void Connection::consume_front(std::size_t bytes) {
     if (bytes == 0 && (outbox_.empty() || outbox_.front().length > 0 || !outbox_.front().text.empty())) break;
   }
   if (open_) note_progress();
+}
+
+bool Connection::is_slow() {
+  const auto now = std::chrono::steady_clock::now();
+  if (slow_asked_.time_since_epoch().count() != 0 && now - slow_asked_ < std::chrono::seconds(1)) return slow_;
+  slow_asked_ = now;
+  tcp_info info{};
+  socklen_t length = sizeof info;
+  if (::getsockopt(stream_.socket().native_handle(), IPPROTO_TCP, TCP_INFO, &info, &length) == 0)
+    slow_ = info.tcpi_rtt >= slow_round_trip_us;
+  return slow_;
 }
 
 // --- receiving ---

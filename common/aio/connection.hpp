@@ -15,6 +15,7 @@
 // shared_ptr; handlers must outlive them or call detach().
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -95,6 +96,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void close(std::string why);
   void finish(std::string why);
   [[nodiscard]] bool is_open() const { return open_; }
+  /// The kernel's opinion of the way to the peer, asked for at most once a second: is there a round trip of 2 ms and
+  /// more, so that fewer bytes are worth the work of a compressor?
+  [[nodiscard]] bool is_slow();
 
   [[nodiscard]] std::uint64_t bytes_in() const { return bytes_in_; }
   [[nodiscard]] std::uint64_t bytes_out() const { return bytes_out_; }
@@ -153,6 +157,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool delivering_ = false;
   bool congested_ = false;
   bool finishing_ = false;
+  bool slow_ = false;
+  std::chrono::steady_clock::time_point slow_asked_{};
   std::string finish_text_;
   std::uint64_t bytes_in_ = 0;
   std::uint64_t bytes_out_ = 0;

@@ -94,7 +94,8 @@ TASKMILL_CHILD_CODE int Launch::child(void* launch) {
   if (plan.group_fd >= 0) raw(SYS_write, plan.group_fd, address("0"), 1);
   // As the kernel has it: handler, flags, restorer, mask. Zero is SIG_DFL; handlers of the parent must not run here.
   const unsigned long by_default[4] = {0, 0, 0, 0};
-  for (int number = 1; number <= signals; ++number) raw(SYS_rt_sigaction, number, address(by_default), 0, mask_bytes);
+  for (int i = 0; i < self->changed_count_; ++i)
+    raw(SYS_rt_sigaction, self->changed_signals_[i], address(by_default), 0, mask_bytes);
   long result = plan.cwd == nullptr ? 0 : raw(SYS_chdir, address(plan.cwd));
   if (result == 0) {
     raw(SYS_dup3, plan.stdin_fd, 0, 0);
@@ -115,8 +116,11 @@ Result<pid_t> Launch::start(const LaunchPlan& plan) {
   plan_ = plan;
   error_ = 0;
   if (!can_launch()) return start_and_wait();
-  if (stack_ == nullptr) stack_ = new_stack();
-  if (stack_ == nullptr) return errno_code();
+  if (stack_ == nullptr) {
+    stack_ = new_stack();
+    if (stack_ == nullptr) return errno_code();
+    note_signals();
+  }
   sigset_t all;
   sigset_t before;
   sigfillset(&all);
@@ -126,6 +130,17 @@ Result<pid_t> Launch::start(const LaunchPlan& plan) {
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   if (pid < 0) return error;
   return pid;
+}
+
+// Nearly all are treated by default already: one call each in the child would cost more than the rest of it.
+void Launch::note_signals() {
+  changed_count_ = 0;
+  for (int number = 1; number <= signals; ++number) {
+    struct sigaction now {};
+    if (number == SIGKILL || number == SIGSTOP) continue;
+    if (::sigaction(number, nullptr, &now) == 0 && now.sa_handler == SIG_DFL) continue;
+    changed_signals_[changed_count_++] = number;
+  }
 }
 
 Result<pid_t> Launch::start_and_wait() {

@@ -7,6 +7,8 @@
 //
 // The child reads the plan while the caller goes on, so the Launch and everything its plan points to must stay as they
 // are until the child has ended (or is known to be somebody else's program). error() then says whether it became one.
+// Which signals a Launch sets back is found out at its first start.
+//
 // Where what this needs is missing (and under ThreadSanitizer) posix_spawn does it, and start() tells all errors.
 #pragma once
 
@@ -42,11 +44,14 @@ class Launch {
 
  private:
   static int child(void* launch);
+  void note_signals();
   Result<pid_t> start_and_wait();
 
   LaunchPlan plan_;
   std::atomic<int> error_ = 0;
   void* stack_ = nullptr;
+  int changed_signals_[64] = {};  ///< those of us that are not treated by default
+  int changed_count_ = 0;
 };
 
 }  // namespace taskmill::os

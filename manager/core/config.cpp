@@ -82,6 +82,17 @@ const Tuning tunings[] = {
     {"affinity-min-bytes", 0, [](Config& c, double v) { c.affinity_min_bytes = static_cast<std::uint64_t>(v); }},
 };
 
+// "native-batch" and its like: 0 for a capability that is not to be used.
+bool tune_extension(Config& config, std::string_view name, double value) {
+  constexpr std::string_view prefix = "native-";
+  if (!name.starts_with(prefix)) return false;
+  std::string_view unknown;
+  const auto chosen = protocol::parse_capability_names(name.substr(prefix.size()), unknown);
+  if (!chosen || chosen->empty()) return false;
+  config.extensions = value > 0 ? config.extensions.with(*chosen) : config.extensions.without(*chosen);
+  return true;
+}
+
 }  // namespace
 
 bool tune(Config& config, const std::string& name, double value, std::string* problem) {
@@ -89,6 +100,7 @@ bool tune(Config& config, const std::string& name, double value, std::string* pr
     if (problem != nullptr) *problem = "the value of " + name + " is not a finite number";
     return false;
   }
+  if (tune_extension(config, name, value)) return true;
   for (const Tuning& tuning : tunings) {
     if (tuning.name != name) continue;
     tuning.set(config, std::max(value, tuning.least));

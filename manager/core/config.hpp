@@ -10,6 +10,7 @@
 #include "common/base/resources.hpp"
 #include "common/base/time.hpp"
 #include "manager/core/task_spec.hpp"
+#include "protocol/capabilities.hpp"
 
 namespace taskmill::manager {
 
@@ -121,9 +122,13 @@ struct Config {
   int peer_transfers = 3;
   std::uint64_t peer_min_bytes = 1U << 20;  ///< smaller inputs are always sent by the manager
 
-  // Prefetch: tasks sent to a worker beyond what it can run now.
-  int prefetch_tasks = 0;                            ///< at most this many per worker; 0: off
+  // Prefetch: tasks sent to a worker beyond what it can run now, as many as it ends while news travels. Never when
+  // fewer tasks wait than run: at the end each goes where it starts first.
+  int prefetch_tasks = 64;                           ///< at most this many per worker; 0: off
   Duration prefetch_below{std::chrono::seconds(2)};  ///< only for categories whose mean run time is below
+
+  /// What may be used with native workers (docs/extensions.md): tune("native-batch", 0) takes one away.
+  protocol::CapabilitySet extensions = protocol::CapabilitySet::all();
 
   /// Whether records of the transactions log are made at all.
   bool transactions = false;

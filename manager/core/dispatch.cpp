@@ -219,6 +219,9 @@ bool State::describe(ConnId conn, TaskId id, std::uint32_t serial, protocol::Tas
     MonitoredTask task{id.value(), command, d.category, a.box, times.wall_s, times.end_s};
     monitor_command(config.monitoring, task, *d.command);
   }
+  // Batches have room for more than lines.
+  d.attempt = serial;
+  d.end_time_us = a.wrapped ? 0 : static_cast<std::uint64_t>(std::max<std::int64_t>(0, spec->end_time_us));
   d.env.resize(spec->variables);
   for (std::uint32_t i = 0; i < spec->variables; ++i) d.env[i] = spec.variable(i);
   d.inputs.resize(spec->inputs);
@@ -230,6 +233,7 @@ bool State::describe(ConnId conn, TaskId id, std::uint32_t serial, protocol::Tas
     input.cache_name = name_text(a.names[i], {});
     input.sandbox_name = spec.text(spec.input(i).remote);
     input.flags = file.cached ? protocol::file_flag::cache : 0;
+    input.content.reset();
   }
   for (std::uint32_t i = 0; i < spec->outputs; ++i) {
     const PackedOutput& packed = spec.output(i);

@@ -65,17 +65,6 @@ struct PeerOutcome {
   bool blame = false;  ///< not ok: its source failed, not the worker itself
   std::string error;
 };
-/// A finished (or refused) attempt, from `result` or a native frame.
-struct ResultFacts {
-  TaskId task;
-  int status = 0;  ///< protocol::ResultCode as a number; unknown numbers are passed through
-  int exit_code = 0;
-  int signal = 0;  ///< native workers
-  std::uint64_t output_length = 0;
-  std::uint64_t execution_us = 0;
-  std::optional<Measurement> measured;  ///< native workers
-  std::string limit;                    ///< native workers: the limit for which it was stopped, in words; or empty
-};
 enum class FetchStatus : std::uint8_t { ok, missing, local_error };
 struct Fetched {
   TaskId task;
@@ -88,6 +77,19 @@ struct Fetched {
   std::optional<Measurement> measured;  ///< index == summary_output
   std::string limit;                    ///< index == summary_output: "memory: 309 MB used, 100 MB allowed", or empty
   std::optional<int> exit_status;       ///< index == summary_output: `exit_status` of the summary
+};
+/// A finished (or refused) attempt, from `result` or a native frame.
+struct ResultFacts {
+  TaskId task;
+  std::uint32_t attempt = 0;  ///< native workers: as in describe(); 0: not told
+  int status = 0;             ///< protocol::ResultCode as a number; unknown numbers are passed through
+  int exit_code = 0;
+  int signal = 0;  ///< native workers
+  std::uint64_t output_length = 0;
+  std::uint64_t execution_us = 0;
+  std::optional<Measurement> measured;  ///< native workers
+  std::string limit;                    ///< native workers: the limit for which it was stopped, in words; or empty
+  std::vector<Fetched> pushed;          ///< native workers: outputs that came inside the result, by index
 };
 
 /// What a native worker says of an environment that was offered to it.
@@ -259,6 +261,11 @@ class Machine {
   void on_available_results(ConnId conn, Now now);
   void on_result(ConnId conn, const ResultFacts& result, Now now);
   void on_results_end(ConnId conn, Now now);
+  /// Where an output of a result that came in a frame goes, now, before on_result(): the local path. Empty when the
+  /// task is not expected from there, or its output `index` not wanted; then it is dropped.
+  [[nodiscard]] std::string pushed_target(ConnId conn, const ResultFacts& result, std::uint32_t index) const;
+  /// Does a result of this attempt matter?
+  [[nodiscard]] bool expects_result(ConnId conn, const ResultFacts& result) const;
   /// Where a watch update goes: local path of the output, empty if unknown (drop the body then).
   [[nodiscard]] std::string watch_target(ConnId conn, TaskId task, std::string_view remote) const;
   /// A body of `length` begins to arrive (stdout, file item, update): extends the time limit.

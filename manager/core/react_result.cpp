@@ -19,9 +19,7 @@ Duration backoff(std::uint32_t refusals) {
 }
 
 bool wanted(std::uint32_t flags, bool succeeded) {
-  if ((flags & static_cast<std::uint32_t>(protocol::file_flag::failure_only)) != 0) return !succeeded;
-  if ((flags & static_cast<std::uint32_t>(protocol::file_flag::success_only)) != 0) return succeeded;
-  return true;
+  return protocol::output_is_wanted(static_cast<int>(flags), succeeded);
 }
 
 }  // namespace
@@ -48,7 +46,8 @@ void State::fill_outcome(std::uint32_t index) {
 namespace {
 
 void take_facts(Attempt& a, const ResultFacts& facts, Duration wall_limit, Now now) {
-  const Duration observed = now.time - a.started;
+  // What came ahead of need may have run before its turn here.
+  const Duration observed = std::max(now.time - a.started, now.wall - a.commit_start);
   const auto told = static_cast<std::int64_t>(std::min<std::uint64_t>(facts.execution_us, 1ULL << 50U));
   a.execution = std::min(Duration(told), observed);
   a.exit_code = facts.exit_code;
@@ -69,13 +68,15 @@ void take_facts(Attempt& a, const ResultFacts& facts, Duration wall_limit, Now n
 }  // namespace
 
 void State::on_result(std::uint32_t slot, const ResultFacts& facts) {
-  const std::uint32_t index = find_attempt(facts.task, workers[slot].conn);
-  if (index == no_index || attempts[index].state != AttemptState::running) return;
+  const std::uint32_t index = expected_attempt(workers[slot].conn, facts);
+  if (index == no_index) return;
   Worker& w = workers[slot];
   Attempt& a = attempts[index];
   const std::uint32_t task = a.task;
   take_facts(a, facts, Duration(spec_of(tasks[task])->max_running_us), now);
   counters.time_workers_execute += a.execution.count();
+  const Duration around = std::max(now.time - a.started - a.execution, Duration(0));
+  w.turnaround = w.turnaround.count() == 0 ? around : std::min(around, w.turnaround + w.turnaround / 16 + Duration(1));
 
   if (a.result == ResultCode::forsaken) {
     ++w.refusals;
@@ -113,11 +114,30 @@ void State::on_result(std::uint32_t slot, const ResultFacts& facts) {
     if (facts.exit_code == 2) a.result = ResultCode::resource_exhaustion;
     if (facts.exit_code == 3) a.result = ResultCode::task_timeout;
   }
-  begin_retrieval(index);
+  begin_retrieval(index, facts.pushed);
+}
+
+// The attempt a result belongs to; none when it was given up meanwhile.
+std::uint32_t State::expected_attempt(ConnId conn, const ResultFacts& facts) const {
+  const std::uint32_t index =
+      facts.attempt == 0 ? find_attempt(facts.task, conn) : find_attempt(facts.task, conn, facts.attempt);
+  return index == no_index || attempts[index].state != AttemptState::running ? no_index : index;
+}
+
+std::string State::pushed_target(ConnId conn, const ResultFacts& facts, std::uint32_t output) const {
+  const std::uint32_t index = expected_attempt(conn, facts);
+  if (index == no_index) return {};
+  const SpecView spec = spec_of(tasks[attempts[index].task]);
+  const auto code = static_cast<ResultCode>(facts.status);
+  const bool none = code == ResultCode::resource_exhaustion || code == ResultCode::input_missing ||
+                    code == ResultCode::forsaken || attempts[index].wrapped;
+  if (none || output >= spec->outputs) return {};
+  if (!wanted(spec.output(output).flags, code == ResultCode::success && facts.exit_code == 0)) return {};
+  return std::string(spec.text(spec.output(output).local));
 }
 
 // Requests every output, and the clean-up behind it, in one go: replies come in the same order.
-void State::begin_retrieval(std::uint32_t index) {
+void State::begin_retrieval(std::uint32_t index, const std::vector<Fetched>& pushed) {
   Attempt& a = attempts[index];
   const std::uint32_t slot = a.worker;
   Worker& w = workers[slot];
@@ -156,10 +176,17 @@ void State::begin_retrieval(std::uint32_t index) {
           monitor_summary_path(config.monitoring, record.id.value()), monitor_summary_name, false);
   }
   std::vector<bool> fetched(spec->outputs, false);
+  std::vector<Fetched> came;  // inside the result
   for (std::uint32_t i = 0; i < spec->outputs && !none; ++i) {
     const PackedOutput& output = spec.output(i);
     if (!wanted(output.flags, succeeded)) continue;
     fetched[i] = true;
+    const auto here = std::find_if(pushed.begin(), pushed.end(), [i](const Fetched& f) { return f.index == i; });
+    if (here != pushed.end()) {
+      came.push_back(*here);
+      ++a.fetches_left;
+      continue;
+    }
     const auto local = spec.text(output.local);
     fetch(i, a.names[spec->inputs + i], local, local, spec.text(output.remote), output.file != no_index);
   }
@@ -168,13 +195,16 @@ void State::begin_retrieval(std::uint32_t index) {
   for (std::uint32_t i = 0; i < spec->outputs; ++i) {
     // A cached output that was fetched stays at the worker, whatever comes of it is decided when it is here.
     if (spec.output(i).file != no_index && fetched[i]) continue;
+    // What came inside the result was never in the worker's cache.
+    if (std::any_of(came.begin(), came.end(), [i](const Fetched& f) { return f.index == i; })) continue;
     unlink_name(slot, a.names[spec->inputs + i], spec.text(spec.output(i).local));
   }
   if (a.wrapped) unlink_name(slot, a.names.back(), monitor_summary_name);
   promote_prefetched(slot);
   freed(slot);
   arm_worker(slot);
-  if (a.fetches_left == 0) complete(index);
+  if (a.fetches_left == 0) return complete(index);
+  for (const Fetched& output : came) take_fetched(index, output);
 }
 
 // What a monitor says about limits: why it stopped the task, or, when it only measures, a warning about one whose
@@ -194,7 +224,14 @@ void State::on_fetched(std::uint32_t slot, const Fetched& fetched) {
   const std::uint32_t index = find_attempt(fetched.task, w.conn, fetched.attempt);
   if (index == no_index || attempts[index].state != AttemptState::retrieving || attempts[index].fetches_left == 0)
     return;
+  take_fetched(index, fetched);
+}
+
+// One more output is here; the last one completes the attempt.
+void State::take_fetched(std::uint32_t index, const Fetched& fetched) {
   Attempt& a = attempts[index];
+  const std::uint32_t slot = a.worker;
+  Worker& w = workers[slot];
   const SpecView spec = spec_of(tasks[a.task]);
   const Duration took = now.time - a.result_at;
   a.result_at = now.time;
@@ -348,6 +385,14 @@ void State::after_exhaustion(std::uint32_t task, const Measurement& measured, co
   }
   set_shape(task, Label::max, prediction);
   requeue(task, RequeueReason::exhausted);
+}
+
+std::string Machine::pushed_target(ConnId conn, const ResultFacts& result, std::uint32_t index) const {
+  return state_->pushed_target(conn, result, index);
+}
+
+bool Machine::expects_result(ConnId conn, const ResultFacts& result) const {
+  return state_->expected_attempt(conn, result) != no_index;
 }
 
 }  // namespace taskmill::manager

@@ -249,6 +249,8 @@ struct State {
   [[nodiscard]] bool has_room(const Worker& worker) const;
   [[nodiscard]] bool category_full(std::uint32_t shape) const;
   void prefetch();
+  [[nodiscard]] static bool is_no_larger(const Box& box, const Worker& worker);
+  [[nodiscard]] std::uint32_t prefetch_depth(const Worker& worker, const Category& category) const;
   [[nodiscard]] bool reserved_against(const Worker& worker, std::uint32_t shape) const;
   void reserve(std::uint32_t shape);
   void review_reservations();
@@ -265,7 +267,10 @@ struct State {
 
   // --- react_result.cpp ---
   void on_result(std::uint32_t worker, const ResultFacts& facts);
-  void begin_retrieval(std::uint32_t attempt);
+  void begin_retrieval(std::uint32_t attempt, const std::vector<Fetched>& pushed);
+  void take_fetched(std::uint32_t attempt, const Fetched& fetched);
+  [[nodiscard]] std::uint32_t expected_attempt(ConnId conn, const ResultFacts& facts) const;
+  [[nodiscard]] std::string pushed_target(ConnId conn, const ResultFacts& facts, std::uint32_t output) const;
   void on_fetched(std::uint32_t worker, const Fetched& fetched);
   void complete(std::uint32_t attempt);
   static void note_limit(Attempt& attempt, const std::string& text);

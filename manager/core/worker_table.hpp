@@ -91,6 +91,7 @@ struct Worker {
   std::uint32_t refusals = 0;  ///< forsaken in a row
   bool slow_alarm = false;
 
+  Duration turnaround{0};  ///< what passes between a task's end and its successor's start, seen from here: the least
   std::uint64_t tasks_complete = 0, bytes = 0;
   Duration task_time{0}, transfer_time{0};
   std::int64_t mean_us = 0;  ///< order of TIME; 0 until it completed something

@@ -19,11 +19,11 @@ void Hub::environment_reported(const Peer& peer, const pb::EnvironmentReady& rea
 
 protocol::CapabilitySet Hub::capabilities() const {
   using enum protocol::Capability;
-  protocol::CapabilitySet wanted = {measure, enforce, zstd};
+  protocol::CapabilitySet wanted = {batch, measure, enforce, zstd};
   if (config_.environments) wanted.add(env);
   // Between workers nothing is encrypted: who wants TLS wants no copies in the clear.
   if (config_.core.peer_transfers > 0 && !uses_tls()) wanted.add(peer);
-  return wanted;
+  return wanted.both(config_.core.extensions);
 }
 
 }  // namespace taskmill::manager

@@ -14,6 +14,7 @@ namespace {
 
 constexpr std::size_t open_ahead_limit = 16;    // inputs of one worker opened before they are needed
 constexpr std::size_t text_batch = 256U << 10;  // text gathered before it is handed to the connection
+constexpr std::size_t most_loose = 1U << 20;    // inputs that wait for their task
 constexpr std::size_t tree_batch = 256U << 10;  // text of a directory produced per pool job
 constexpr std::size_t tree_batch_pieces = 64;
 constexpr std::uint64_t pump_ticket = 1;  // an empty segment with it asks for another pump()
@@ -128,6 +129,9 @@ void Outbound::pump() {
 }
 
 void Outbound::flush_text() {
+  if (ops_.empty() || loose_bytes_ > most_loose) write_loose();  // else their task is still to come
+  flush_batch();
+  flush_acknowledged();
   if (wire_.empty()) return;
   if (context_->trace) context_->trace(conn_, wire_);
   connection_->send(wire_);
@@ -145,6 +149,7 @@ bool Outbound::perform(Op& op) {
       send_fetch(op);
       return true;
     case ActionKind::peer_transfer:
+      write_pending();
       wire_.append(op.name);
       return true;
     case ActionKind::fetch_frame:
@@ -163,16 +168,17 @@ void Outbound::send_word(const Op& op) {
       protocol::send_results(wire_);
       break;
     case ActionKind::kill:
-      protocol::kill(wire_, op.task.valid() ? static_cast<std::int64_t>(op.task.value()) : -1);
+      write_kill(op);
       break;
     case ActionKind::unlink:
-      protocol::unlink(wire_, op.name);
+      write_unlink(op);
       break;
     case ActionKind::check:
       protocol::check(wire_);
       break;
     case ActionKind::release:
     case ActionKind::exit:
+      write_pending();
       op.kind == ActionKind::release ? protocol::release(wire_) : protocol::exit(wire_);
       flush_text();
       connection_->finish(op.kind == ActionKind::release ? "released" : "told to exit");
@@ -192,7 +198,7 @@ void Outbound::send_task(const Op& op) {
   auto& machine = context_->machine;
   if (!machine.describe(conn_, op.task, op.attempt, description_)) return;
   const auto now = aio::now();
-  const bool fits = protocol::task(wire_, description_, machine.version(conn_));
+  const bool fits = write_task();
   machine.on_task_sent(conn_, op.task, op.attempt, now);
   if (!fits) {
     // Only a task that no worker could be told about: it comes back as one whose inputs cannot be provided.
@@ -231,6 +237,11 @@ bool Outbound::stage_buffer(Op& op) {
   }
   StageDone done;
   done.bytes = done.size = data->size();
+  if (write_small(op, data->size(), 0777, *data)) {
+    stage_done(op, done, 0);
+    return true;
+  }
+  write_pending();
   if (!protocol::put_header(wire_, op.name, data->size(), 0777)) {
     stage_failed("the name is too long for the wire", false);
     return true;
@@ -249,6 +260,7 @@ bool Outbound::stage_buffer(Op& op) {
 
 bool Outbound::stage_source(Op& op) {
   bool fits = false;
+  write_pending();
   if (op.file_kind == FileKind::url) {
     fits = protocol::put_url(wire_, op.path, op.name, 0, 0777);
   } else if (context_->machine.version(conn_) < 10) {
@@ -272,6 +284,7 @@ bool Outbound::stage_environment(Op& op) {
     stage_failed("environment " + op.path.substr(0, 16) + " is not known any more", false);
     return true;
   }
+  write_pending();
   protocol::append_frame(wire_, context_->environments->offer(*environment), false);
   stage_done(op, {}, 0);
   return true;
@@ -295,6 +308,11 @@ bool Outbound::stage_opened(Op& op) {
   }
   if (input.directory) return stage_tree(op);
   StageDone done{input.length, input.size, input.mtime_ns};
+  if (input.loaded && write_small(op, input.length, input.mode, input.content)) {
+    stage_done(op, done, 0);
+    return true;
+  }
+  write_pending();
   if (!protocol::put_header(wire_, op.name, input.length, input.mode)) {
     stage_failed(op.path + ": the name is too long for the wire", false);
     return true;

@@ -18,12 +18,21 @@
 #include "common/aio/pool.hpp"
 #include "manager/core/machine.hpp"
 #include "manager/net/input_job.hpp"
+#include "manager/net/push_ledger.hpp"
+#include "manager/net/task_text.hpp"
 #include "manager/net/tree_source.hpp"
+#include "protocol/capabilities.hpp"
 #include "protocol/manager_session.hpp"
+#include "protocol/pb/task_batch.hpp"
 
 namespace taskmill::manager {
 
 class EnvironmentLibrary;
+/// A result of which the captured output is still to be fetched.
+struct HeldResult {
+  ResultFacts facts;
+  TaskTextPtr text;
+};
 
 /// A `get` that was sent and not yet answered.
 struct PendingFetch {
@@ -31,6 +40,7 @@ struct PendingFetch {
   std::uint32_t attempt = 0, index = 0;
   std::string path, name;
   bool cached = false;
+  std::shared_ptr<HeldResult> held{};  ///< not an output but what the task has printed
 };
 
 /// More waiting actions than this and the worker gets no further tasks for a while.
@@ -58,6 +68,15 @@ class Outbound : public std::enable_shared_from_this<Outbound> {
   }
   /// The peer is gone: drops everything, reports nothing.
   void shut();
+
+  /// Native workers: tasks go in batches, results are pushed and acknowledged.
+  void use_batches(bool compress) {
+    batching_ = true;
+    compress_ = compress;
+  }
+  PushLedger& pushed() { return pushed_; }
+  /// Asks for the captured output of a pushed result.
+  void fetch_text(const std::string& name, std::shared_ptr<HeldResult> held);
 
   void add(const Action& action, const Effects& effects);
   /// A frame (docs/extensions.md), in its place among the machine's actions.
@@ -107,6 +126,14 @@ class Outbound : public std::enable_shared_from_this<Outbound> {
   void send_word(const Op& op);
   void send_fetch(const Op& op);
   void send_task(const Op& op);
+  bool write_task();
+  void write_kill(const Op& op);
+  void write_unlink(const Op& op);
+  bool write_small(const Op& op, std::uint64_t length, unsigned mode, const std::string& content);
+  void write_loose();
+  void write_pending();
+  void flush_batch();
+  void flush_acknowledged();
   bool perform_stage(Op& op);
   bool stage_opened(Op& op);
   bool stage_tree(Op& op);
@@ -134,6 +161,17 @@ class Outbound : public std::enable_shared_from_this<Outbound> {
   Op direct_;  ///< for actions performed at once: its strings keep their memory
   std::string wire_;
   protocol::TaskDescription description_;
+
+  // Native workers. At any time only one of the two is not empty: what is written keeps its order.
+  bool batching_ = false, compress_ = false;
+  protocol::BatchWriter batch_;
+  PushLedger pushed_;
+  struct Small {
+    std::string name, content;
+    unsigned mode = 0;
+  };
+  std::vector<Small> loose_;  ///< inputs of the next task, to travel inside it
+  std::size_t loose_bytes_ = 0;
   std::uint64_t next_ticket_ = 3;
   std::size_t opening_ = 0;  ///< open jobs running or opened ahead
   bool pumping_ = false;

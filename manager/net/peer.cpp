@@ -231,6 +231,7 @@ void Peer::body_complete() {
     case Sink::text: {
       const auto kept = text_->kept();
       text_->finish(body_length_ - std::min(body_length_, kept), body_error_);
+      if (std::exchange(text_is_held_, false)) break;  // told to the machine when the reply ends
       owner_.store_text(result_.task, id_, std::exchange(text_, nullptr));
       owner_.machine().on_result(id_, result_, now);
       break;
@@ -361,6 +362,7 @@ void Peer::note_local_error(ErrorCode error, std::string_view relative) {
 
 void Peer::on_file_item(const protocol::FileItem& item) {
   if (fetches_.empty()) return begin_body(Sink::drop, item.length);
+  if (fetches_.front().held) return begin_held_text(item.length);
   fetched_something_ = true;
   item_ = item.path;
   const auto file = output().begin_file(item.path, item.length);
@@ -373,22 +375,29 @@ void Peer::on_file_item(const protocol::FileItem& item) {
 }
 
 void Peer::on_dir_item(const protocol::DirItem& item) {
-  if (fetches_.empty()) return;
+  if (fetches_.empty() || fetches_.front().held) return;
   fetched_something_ = true;
   if (const auto error = output().make_directory(item.path)) note_local_error(error, item.path);
 }
 
 void Peer::on_missing_item(const protocol::MissingItem& item) {
-  if (fetches_.empty() || !missing_.empty()) return;
+  if (fetches_.empty() || fetches_.front().held || !missing_.empty()) return;
   missing_ = fetches_.front().path;
   if (!item.path.empty()) missing_.append("/").append(item.path);
   missing_ += ": the task did not make it (" + std::string(std::strerror(item.error)) + ")";
+}
+
+// As what later tasks will find it, should they name it as an input.
+void Peer::note_stored(const struct stat& stored, Fetched& fetched) {
+  fetched.size = static_cast<std::uint64_t>(stored.st_size);
+  fetched.mtime_ns = stored.st_mtim.tv_sec * 1'000'000'000LL + stored.st_mtim.tv_nsec;
 }
 
 void Peer::on_get_end() {
   if (fetches_.empty()) return;
   Fetched fetched;
   const auto& request = fetches_.front();
+  if (request.held) return on_held_text();
   fetched.task = request.task;
   fetched.attempt = request.attempt;
   fetched.index = request.index;
@@ -400,11 +409,9 @@ void Peer::on_get_end() {
     fetched.status = FetchStatus::missing;
     fetched.error = missing_.empty() ? request.path + ": the worker sent nothing" : std::move(missing_);
   }
-  struct stat info {};
-  if (fetched.status == FetchStatus::ok && request.cached && ::stat(request.path.c_str(), &info) == 0) {
-    fetched.size = static_cast<std::uint64_t>(info.st_size);
-    fetched.mtime_ns = info.st_mtim.tv_sec * 1'000'000'000LL + info.st_mtim.tv_nsec;
-  }
+  struct stat stored {};
+  if (fetched.status == FetchStatus::ok && request.cached && ::stat(request.path.c_str(), &stored) == 0)
+    note_stored(stored, fetched);
   if (request.index == summary_output && fetched.status == FetchStatus::ok) read_monitor_summary(request.path, fetched);
   output_.reset();
   fetched_bytes_ = 0;

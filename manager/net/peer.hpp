@@ -8,6 +8,8 @@
 // protocol closes it with a reason that names the line.
 #pragma once
 
+#include <sys/stat.h>
+
 #include <deque>
 #include <functional>
 #include <memory>
@@ -129,6 +131,13 @@ class Peer final : public aio::ConnectionHandler {
   std::shared_ptr<EnvironmentFeed> make_feed(const std::shared_ptr<Outbound::Context>& context);
   void on_peer_listening(std::string_view body);  // hub_transfers.cpp
   void on_peer_done(std::string_view body);
+  void on_result_batch(std::string_view body);
+  void on_pushed_result(pb::Result& result);
+  void tell_result(const ResultFacts& facts, TaskTextPtr text);
+  void take_pushed_file(const pb::ResultFile& file, ResultFacts& facts);
+  void begin_held_text(std::uint64_t length);
+  void on_held_text();
+  static void note_stored(const struct stat& stored, Fetched& fetched);
   void note_local_error(ErrorCode error, std::string_view relative);
   OutputFile& output();
 
@@ -148,6 +157,7 @@ class Peer final : public aio::ConnectionHandler {
   std::uint64_t to_keep_ = 0;      ///< of what is still to come; the rest is dropped
   ErrorCode body_error_;
   TaskTextPtr text_;
+  bool text_is_held_ = false;  ///< the text being received was asked for with `get`, its result is here already
   ResultFacts result_;
   os::UniqueFd watch_file_;
   int file_fd_ = -1;                    ///< of output_

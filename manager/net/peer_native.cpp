@@ -19,6 +19,8 @@ std::uint64_t frame_limit(std::uint32_t kind) {
   switch (static_cast<protocol::FrameKind>(kind & ~protocol::frame_compressed)) {
     case protocol::FrameKind::task_measurement:
       return 64U << 10;  // some hundred bytes
+    case protocol::FrameKind::result_batch:
+      return 4U << 20;  // workers keep theirs well below
     case protocol::FrameKind::environment_need:
       return 4U << 20;  // with every second chunk of a portion
     case protocol::FrameKind::environment_ready:
@@ -46,6 +48,9 @@ void Peer::on_info(std::string_view field, std::string_view value) {
   facts.enforces = handshake_.can(protocol::Capability::enforce);
   facts.environments = handshake_.can(protocol::Capability::env);
   facts.peers = handshake_.can(protocol::Capability::peer);
+  // Where a monitor wraps the command, its summary is among the outputs: the old way.
+  if (handshake_.can(protocol::Capability::batch) && (facts.measures || !owner_.machine().config().monitoring.enabled))
+    outbound_->use_batches(handshake_.can(protocol::Capability::zstd));
   owner_.machine().on_native(id_, facts, aio::now());
 }
 
@@ -65,6 +70,8 @@ void Peer::on_frame_body() {
   switch (static_cast<protocol::FrameKind>(frame_kind_ & ~protocol::frame_compressed)) {
     case protocol::FrameKind::task_measurement:
       return on_measurement(body);
+    case protocol::FrameKind::result_batch:
+      return on_result_batch(body);
     case protocol::FrameKind::environment_need:
       return on_environment_need(body);
     case protocol::FrameKind::environment_ready:

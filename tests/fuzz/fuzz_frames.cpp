@@ -1,5 +1,6 @@
 // Extension frames: the header in both sessions, and every kind of body, plain and compressed.
 #include "protocol/pb/frames.hpp"
+#include "protocol/pb/task_batch.hpp"
 #include "tests/fuzz/session_checks.hpp"
 
 using namespace taskmill;
@@ -23,7 +24,29 @@ void check_body(std::uint32_t kind, std::string_view body) {
   fuzzing::require(second && second->ByteSizeLong() == first->ByteSizeLong(), "and reads back");
 }
 
+// Tasks that a worker takes can be handed on, and are the same there.
+void check_tasks(std::uint32_t kind, std::string_view body) {
+  auto message = parse_frame<pb::TaskBatch>(kind, body);
+  std::string why;
+  const auto batch = message ? expand(std::move(*message), why) : std::nullopt;
+  if (!batch) return;
+  BatchWriter writer;
+  for (const auto& task : batch->tasks) writer.add(task);
+  std::string bytes;
+  if (!writer.flush(bytes, false) || bytes.empty()) return;
+  auto again = parse_frame<pb::TaskBatch>(2, std::string_view(bytes).substr(bytes.find('\n') + 1));
+  fuzzing::require(again.has_value(), "tasks can be written");
+  const auto same = expand(std::move(*again), why);
+  fuzzing::require(same && same->tasks.size() == batch->tasks.size(), "and are tasks again");
+  for (std::size_t i = 0; i < same->tasks.size(); ++i) {
+    fuzzing::require(same->tasks[i].command == batch->tasks[i].command && same->tasks[i].env == batch->tasks[i].env &&
+                         same->tasks[i].inputs.size() == batch->tasks[i].inputs.size(),
+                     "the same ones");
+  }
+}
+
 void check_bodies(std::uint32_t kind, std::string_view body) {
+  check_tasks(kind, body);
   check_body<pb::TaskMeasurement>(kind, body);
   check_body<pb::TaskBatch>(kind, body);
   check_body<pb::ResultBatch>(kind, body);

@@ -127,6 +127,16 @@ def new_manager_new_worker_password_new_catalog(lab):
 
 
 @case
+def new_manager_new_worker_without_batches(lab):
+    run_workload(lab, "new", ["new"], options=["--without", "batch"])
+
+
+@case
+def new_manager_new_worker_old_wire(lab):
+    run_workload(lab, "new", ["new"], options=["--without", "batch,measure,enforce,env,peer,zstd"])
+
+
+@case
 def new_manager_mixed_workers(lab):
     run_workload(lab, "new", ["old", "new"], password=True)
 

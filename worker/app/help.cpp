@@ -28,6 +28,8 @@ constexpr const char* how_tasks_run = R"(How tasks run:
     --cache-dir=DIR          Keep software environments in DIR, shared by all workers of this user on this machine;
                              otherwise they live in the workspace, for all sessions of this worker.
     --cache-limit=MB         Unused environments are removed above this, the least recently used first (default 20480).
+    --without=LIST           Do not use these extensions with native managers, for tests and comparisons:
+                             batch, enforce, env, measure, peer, zstd (docs/extensions.md).
     --use-shell              Start even the simplest command through /bin/sh.
     --coprocess=PROGRAM      Answers function tasks; --coprocesses-total=N copies of it run (default: one for each core),
                              each announced with --coprocess-cores=N, -memory, -disk, -gpus (default: the worker's).

@@ -51,10 +51,9 @@ Duration seconds(std::int64_t count) {
   return std::chrono::seconds(std::clamp<std::int64_t>(count, -1, 1'000'000'000));
 }
 
-// What this program can do beyond the old wire.
-protocol::CapabilitySet capabilities() {
-  using enum protocol::Capability;
-  return {enforce, env, measure, peer, zstd};
+// What this program can do beyond the old wire, less what the user does not want.
+protocol::CapabilitySet capabilities_of(const Options& options) {
+  return protocol::CapabilitySet::all().without(options.without);
 }
 
 MachineConfig machine_config(const Options& options, const measure::HostResources& host, const Workspace& space,
@@ -82,7 +81,7 @@ MachineConfig machine_config(const Options& options, const measure::HostResource
   who.software = "8.0.0-taskmill-0.1";
   who.worker_id = "worker-" + hex_id();
   who.features = options.features;
-  who.capabilities = protocol::format_capabilities(capabilities());
+  if (const auto set = capabilities_of(options); !set.empty()) who.capabilities = protocol::format_capabilities(set);
   if (config.offered.gpus > 0 && !host.gpus.empty() && !host.gpus.front().name.empty()) {
     who.features.push_back(host.gpus.front().name);
   }
@@ -126,12 +125,11 @@ WorkerSettings settings_of(const Options& options, const measure::HostResources&
   settings.volatility = options.volatility;
   settings.task_wrapper = options.task_wrapper;
   settings.limits = options.limits;
-  settings.capabilities = capabilities();
   settings.coprocess = options.coprocess_command;
   const auto each_core = static_cast<std::int64_t>(settings.machine.offered.cores);
   settings.coprocesses = static_cast<std::size_t>(
       std::max<std::int64_t>(options.coprocesses_total > 0 ? options.coprocesses_total : each_core, 1));
-  settings.capabilities = capabilities();
+  settings.capabilities = capabilities_of(options);
   settings.environments.cache_directory = options.cache_directory;
   settings.environments.limit_bytes = static_cast<std::uint64_t>(options.cache_limit_mb) << 20U;
   settings.direct_start = !options.use_shell && shell_is_dash();

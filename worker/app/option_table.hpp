@@ -51,7 +51,8 @@ enum Long : int {
   long_cgroup,
   long_processes,
   long_cache_dir,
-  long_cache_limit
+  long_cache_limit,
+  long_without
 };
 
 inline constexpr const char* short_options = "vhM:N:C:d:o:P:t:i:b:w:A:O:s:f:Z:F:acp:z:";
@@ -110,7 +111,7 @@ inline const std::array<option, 50> long_options = {{
 }};
 
 // Options that came later, and legacy ones with another shape; a second table keeps the first readable.
-inline const std::array<option, 14> more_options = {{
+inline const std::array<option, 15> more_options = {{
     {"advertise", no_argument, nullptr, 'a'},
     {"measure-capacity", no_argument, nullptr, 'c'},
     {"disk-threshold", required_argument, nullptr, 'z'},
@@ -124,6 +125,7 @@ inline const std::array<option, 14> more_options = {{
     {"process-limit", required_argument, nullptr, long_processes},
     {"cache-dir", required_argument, nullptr, long_cache_dir},
     {"cache-limit", required_argument, nullptr, long_cache_limit},
+    {"without", required_argument, nullptr, long_without},
     {nullptr, 0, nullptr, 0},
 }};
 

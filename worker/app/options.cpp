@@ -207,6 +207,8 @@ class Parser {
         options_.cache_limit_mb = *megabytes;
         return true;
       }
+      case long_without:
+        return take_without(value);
       default:
         return take_coprocess(code, value);
     }
@@ -303,6 +305,14 @@ class Parser {
   bool take_exit_codes(const std::string& value) {
     options_.strict_exit = value == "strict";
     return options_.strict_exit || value == "lenient" || fail("--exit-codes must be strict or lenient");
+  }
+
+  bool take_without(const char* list) {
+    std::string_view unknown;
+    const auto set = protocol::parse_capability_names(list, unknown);
+    if (set) options_.without = *set;
+    return set || fail("--without " + std::string(list) + ": '" + std::string(unknown) +
+                       "' is no extension; there are batch, enforce, env, measure, peer and zstd");
   }
 
   bool take_protocol(const std::string& value) {

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "protocol/capabilities.hpp"
 #include "worker/core/address_list.hpp"
 #include "worker/core/limit_policy.hpp"
 
@@ -46,6 +47,7 @@ struct Options {
   std::int64_t coprocess_cores = -1, coprocess_memory = -1, coprocess_disk = -1, coprocess_gpus = -1;
   std::string cache_directory;
   std::int64_t cache_limit_mb = 20480;
+  protocol::CapabilitySet without;  ///< extensions not to be used
 
   std::vector<std::string> debug_flags;
   std::string debug_file;

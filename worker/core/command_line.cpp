@@ -41,6 +41,8 @@ std::optional<std::vector<std::string>> plain_words(std::string_view command) {
   }
   if (words.empty()) return std::nullopt;
   const std::string& first = words.front();
+  // Alone, these builtins do nothing that the programs of the same name do not do.
+  if (words.size() == 1 && (first == "true" || first == "false")) return std::vector{"/bin/" + first};
   if (first.find('=') != std::string::npos || first.front() == '%' || first.front() == '-') return std::nullopt;
   if (std::binary_search(shell_words.begin(), shell_words.end(), std::string_view(first))) return std::nullopt;
   return words;
@@ -59,6 +61,12 @@ std::string wrap_command(std::string_view wrapper, std::string_view command) {
   if (wrapper.find("{}") != std::string_view::npos) return replace("{}", command);
   if (wrapper.find("[]") != std::string_view::npos) return replace("[]", shell_quote(command));
   return std::string(wrapper) + " /bin/sh -c " + shell_quote(command);
+}
+
+std::string quoted_command(const std::vector<std::string>& words) {
+  std::string command;
+  for (const auto& word : words) command += (command.empty() ? "" : " ") + shell_quote(word);
+  return command;
 }
 
 std::string expand_path_marks(std::string_view command, std::string_view path) {

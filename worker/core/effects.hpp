@@ -38,8 +38,21 @@ struct CacheRemoval {
   bool heavy = false;  ///< large enough to be deleted in the background
 };
 
+/// A finished task that came in a batch. Output and files are in the host's hands.
+struct PushedResult {
+  TaskKey key = 0;
+  std::int64_t task_id = 0;
+  std::uint32_t attempt = 0;
+  TaskResult result;
+};
+struct PushBatch {
+  std::uint64_t sequence = 0;
+  std::vector<PushedResult> results;
+};
+
 struct Effects {
   std::string lines;               ///< to the manager, between any two items
+  std::vector<PushBatch> push;     ///< behind `lines`
   std::vector<TaskKey> terminate;  ///< SIGTERM to everything the task started
   std::vector<TaskKey> kill;       ///< SIGKILL to everything the task started
   std::vector<TaskKey> discard;    ///< sandbox and output are not needed any more

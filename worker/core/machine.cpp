@@ -12,6 +12,7 @@ namespace {
 /// A manager that is silent for so long while it owes us a question counts as lost, however short --idle-timeout is.
 constexpr Duration least_silence = std::chrono::seconds(60);
 constexpr std::int64_t megabyte = 1 << 20;
+constexpr Duration running_interval = std::chrono::milliseconds(100);
 
 std::optional<Time> earlier(std::optional<Time> a, std::optional<Time> b) {
   if (!a) return b;
@@ -23,6 +24,7 @@ std::optional<Time> earlier(std::optional<Time> a, std::optional<Time> b) {
 
 void Effects::clear() {
   lines.clear();
+  push.clear();
   reply.clear();
   start.clear();
   terminate.clear();
@@ -35,8 +37,8 @@ void Effects::clear() {
 }
 
 bool Effects::empty() const {
-  return lines.empty() && reply.empty() && start.empty() && terminate.empty() && kill.empty() && discard.empty() &&
-         fetch.empty() && cancel_fetch.empty() && remove.empty() && !leave;
+  return lines.empty() && push.empty() && reply.empty() && start.empty() && terminate.empty() && kill.empty() &&
+         discard.empty() && fetch.empty() && cancel_fetch.empty() && remove.empty() && !leave;
 }
 
 const char* state_text(TaskState state) {
@@ -98,10 +100,15 @@ void Machine::on_session_ended(SessionEnd end, Time now, Effects& effects) {
   evicted_.clear();
   environments_.clear();
   finished_.clear();
+  to_push_.clear();
+  push_by_.reset();
+  unacknowledged_.clear();
+  unacknowledged_bytes_ = push_sequence_ = 0;
   watch_dirty_ = false;
   running_changed_ = false;
   offer_changed_ = false;
   effects.lines.clear();
+  effects.push.clear();
   effects.reply.clear();
   life_.on_session_ended(end, now);
 }
@@ -176,12 +183,20 @@ void Machine::notify(Time now, Effects& effects) {
     running_changed_ = false;
   }
   offer_changed_ = false;
-  if (running_changed_) protocol::info(effects.lines, "tasks_running", static_cast<std::int64_t>(running_));
-  running_changed_ = false;
+  push_results(now, effects);
+  tell_running(now, effects);
   if (notice_sent_ || results_wanted_ > 0) return;
   if (finished_.empty() && !(watch_news() && now >= watch_not_before_)) return;
   protocol::available_results(effects.lines);
   notice_sent_ = true;
+}
+
+// A number for statistics: it must not cost each task a message of its own.
+void Machine::tell_running(Time now, Effects& effects) {
+  if (!running_changed_ || now < running_told_ + running_interval) return;
+  protocol::info(effects.lines, "tasks_running", static_cast<std::int64_t>(running_));
+  running_changed_ = false;
+  running_told_ = now;
 }
 
 void Machine::on_watch_size(TaskKey key, std::size_t watch, std::uint64_t size, Time now) {
@@ -307,6 +322,8 @@ std::optional<Time> Machine::next_deadline() const {
   }
   for (const auto& [id, fetch] : fetches_) next = earlier(next, fetch.limit);
   if (watch_dirty_ && !notice_sent_ && results_wanted_ == 0) next = earlier(next, watch_not_before_);
+  if (running_changed_) next = earlier(next, running_told_ + running_interval);
+  if (!to_push_.empty() && unacknowledged_bytes_ <= push_limit_) next = earlier(next, push_by_);
   return next;
 }
 

@@ -40,6 +40,8 @@ struct MachineConfig {
   Duration fetch_limit = std::chrono::hours(1);
   Duration watch_interval = std::chrono::seconds(1);
   Duration term_grace = std::chrono::seconds(2);  ///< between SIGTERM and SIGKILL when a limit is passed
+  /// While other tasks wait here for their turn, nobody is idle for want of news: pushed results are gathered so long.
+  Duration gather_time = std::chrono::milliseconds(2);
   std::size_t parallel_fetches = 4;
   std::string workspace;  ///< for messages
 };
@@ -59,6 +61,9 @@ struct TaskExit {
   std::vector<Output> outputs;       ///< moved into the cache
   std::vector<std::string> spoiled;  ///< cached inputs the task has changed: not to be used again
   std::string extra;                 ///< tokens for the result line
+  // Of tasks that came in a batch:
+  std::string output_name;       ///< the cache has the captured output under this name
+  std::uint64_t push_bytes = 0;  ///< captured output and outputs that are not in the cache
 };
 
 class Machine {
@@ -72,6 +77,11 @@ class Machine {
 
   // --- messages ---
   void on_task(protocol::TaskDescription task, Now now, Effects& effects);
+  /// Tasks that came in a batch: their results are pushed, and go on being kept until acknowledged.
+  void on_batch(std::vector<protocol::TaskDescription> tasks, std::uint64_t unacknowledged_limit, Now now,
+                Effects& effects);
+  /// False: nothing with this number was pushed.
+  bool on_acknowledged(std::uint64_t sequence, Time now, Effects& effects);
   void on_kill(std::int64_t task_id, Time now, Effects& effects);
   void on_check(Effects& effects);
   void on_results_requested();                     ///< the request has arrived…
@@ -131,7 +141,12 @@ class Machine {
  private:
   using Slots = std::unordered_map<TaskKey, std::unique_ptr<TaskSlot>>;
 
+  // machine_push.cpp
+  void push_results(Time now, Effects& effects);
+  [[nodiscard]] bool push_is_due(Time now) const;
+
   // machine_tasks.cpp
+  void take(protocol::TaskDescription task, bool pushed, Now now, Effects& effects);
   bool admit(TaskSlot& slot);
   void await_inputs(TaskSlot& slot, Time now, Effects& effects);
   void make_ready(TaskSlot& slot);
@@ -170,6 +185,7 @@ class Machine {
   // machine.cpp
   void check_idle(Now now, Effects& effects);
   void notify(Time now, Effects& effects);
+  void tell_running(Time now, Effects& effects);
   void leave(SessionEnd end, std::string reason, Effects& effects);
   void update_offer(Resources offered, Effects& effects);
   bool watch_news() const;
@@ -196,6 +212,16 @@ class Machine {
   std::size_t processes_ = 0;  ///< with a process, dying ones included
   std::int64_t last_task_ = 0;
 
+  // Results that are pushed.
+  struct Unacknowledged {
+    std::uint64_t sequence = 0, bytes = 0;
+    std::vector<TaskKey> tasks;
+  };
+  std::deque<TaskKey> to_push_;
+  std::optional<Time> push_by_;  ///< when the oldest of them leaves at the latest
+  std::deque<Unacknowledged> unacknowledged_;
+  std::uint64_t unacknowledged_bytes_ = 0, push_limit_ = 0, push_sequence_ = 0;
+
   struct Fetch {
     std::string name;
     Time limit{};
@@ -216,6 +242,7 @@ class Machine {
   unsigned results_wanted_ = 0;  ///< send_results not yet answered
   bool notice_sent_ = false;     ///< available_results since the last answer
   bool running_changed_ = false;
+  Time running_told_{};  ///< when the manager heard how many run
   bool offer_changed_ = false;
   bool watch_dirty_ = false;
   Time watch_not_before_{};

@@ -67,6 +67,10 @@ Resources request_of(const protocol::TaskDescription& task) {
 }  // namespace
 
 void Machine::on_task(protocol::TaskDescription task, Now now, Effects& effects) {
+  take(std::move(task), false, now, effects);
+}
+
+void Machine::take(protocol::TaskDescription task, bool pushed, Now now, Effects& effects) {
   life_.on_work(now.time);
   last_task_ = task.task_id;
   // The manager thinks of one task with this number; the old one is of no use to anybody.
@@ -74,6 +78,7 @@ void Machine::on_task(protocol::TaskDescription task, Now now, Effects& effects)
   const TaskKey key = next_key_++;
   auto& task_slot = *slots_.try_emplace(key, std::make_unique<TaskSlot>()).first->second;
   task_slot.key = key;
+  task_slot.pushed = pushed;
   task_slot.description = std::move(task);
   by_id_[task_slot.description.task_id] = key;
   if (!admit(task_slot)) return;
@@ -87,7 +92,7 @@ bool Machine::admit(TaskSlot& task) {
     complete(task, no_run(input_missing, 1, message(bad)));
     return false;
   }
-  if (!task.description.command) {
+  if (!task.description.command && task.description.argv.empty()) {
     complete(task, no_run(0, 127, message("the task has no command")));
     return false;
   }
@@ -103,7 +108,7 @@ bool Machine::admit(TaskSlot& task) {
 void Machine::await_inputs(TaskSlot& task, Time now, Effects& effects) {
   if (!await_environment(task)) return;
   for (const auto& input : task.description.inputs) {
-    if (input.empty_directory) continue;
+    if (input.empty_directory || input.content) continue;
     CacheEntry* entry = cache_.find(input.cache_name);
     if (entry != nullptr) cache_.touch(*entry);
     if (entry == nullptr || entry->state == CacheState::present || entry->state == CacheState::failed) continue;
@@ -152,7 +157,7 @@ TaskKey Machine::first_that_fits() const {
 
 bool Machine::inputs_present(const TaskSlot& task, std::string& missing) const {
   for (const auto& input : task.description.inputs) {
-    if (input.empty_directory) continue;
+    if (input.empty_directory || input.content) continue;
     const CacheEntry* entry = cache_.find(input.cache_name);
     if (entry != nullptr && entry->state == CacheState::present) continue;
     missing = entry != nullptr && entry->state == CacheState::failed ? message(entry->text) : std::string();
@@ -228,8 +233,10 @@ void Machine::set_limit(TaskSlot& task, Now now) {
     limit = task.started + seconds(std::max(description.wall_time, least_wall_s));
     task.limit_status = over_run_time;
   }
-  if (description.end_time_s > 0) {
-    const double left = description.end_time_s - static_cast<double>(now.wall.time_since_epoch().count()) / 1e6;
+  const double end_us =
+      description.end_time_us > 0 ? static_cast<double>(description.end_time_us) : description.end_time_s * 1e6;
+  if (end_us > 0) {
+    const double left = (end_us - static_cast<double>(now.wall.time_since_epoch().count())) / 1e6;
     const Time end = now.time + seconds(std::max(left, 0.0));
     if (!limit || end < *limit) {
       limit = end;
@@ -291,6 +298,11 @@ void Machine::on_exited(TaskKey key, TaskExit exit, Now now, Effects& effects) {
   result.has_output = exit.has_output;
   result.output_length = exit.output_length;
   result.extra = std::move(exit.extra);
+  result.signal = WIFSIGNALED(exit.wait_status) ? WTERMSIG(exit.wait_status) : 0;
+  result.output_name = std::move(exit.output_name);
+  result.push_bytes = exit.push_bytes;
+  if (!result.output_name.empty())
+    cache_.put(result.output_name, CacheSource::output, false, 0600, result.output_length, 1);
   complete(*task, std::move(result));
   for (const auto& name : exit.spoiled) refuse_users_of(name, effects);
 }
@@ -327,7 +339,8 @@ void Machine::refuse_users_of(const std::string& name, Effects& effects) {
 void Machine::complete(TaskSlot& task, TaskResult result) {
   task.state = TaskState::complete;
   task.result = std::move(result);
-  finished_.push_back(task.key);
+  if (!task.pushed) return finished_.push_back(task.key);
+  to_push_.push_back(task.key);
 }
 
 void Machine::refuse(TaskSlot& task) {
@@ -372,6 +385,8 @@ void Machine::drop(TaskSlot& task, Effects& effects) {
     default:
       break;
   }
+  if (const auto& name = task.result.output_name; !name.empty() && cache_.erase(name))
+    effects.remove.push_back({name, true});
   effects.discard.push_back(key);
   slots_.erase(key);
 }

@@ -36,9 +36,12 @@ struct TaskResult {
   int exit_code = 0;
   std::uint64_t execution_us = 0;
   std::uint64_t output_length = 0;
-  bool has_output = false;  ///< the host holds the captured output
-  std::string text;         ///< instead of captured output: why the task did not run
-  std::string extra;        ///< further tokens of the result line
+  int signal = 0;                ///< that ended it
+  bool has_output = false;       ///< the host holds the captured output
+  std::string output_name;       ///< pushed tasks: the cache holds it, it is too long to be pushed
+  std::uint64_t push_bytes = 0;  ///< what the host holds for the push
+  std::string text;              ///< instead of captured output: why the task did not run
+  std::string extra;             ///< further tokens of the result line
 };
 
 /// The result of a task that did not run.
@@ -60,7 +63,7 @@ struct TaskSlot {
   Time started{};
   std::optional<Time> limit;  ///< next time at which a limit acts
   int limit_status = 0;       ///< 56 or 24 once a limit stopped it
-  bool unwanted = false;      ///< killed while being staged
+  bool pushed = false;        ///< came in a batch: its result is pushed
   std::vector<WatchedFile> watched;
   TaskResult result;
 

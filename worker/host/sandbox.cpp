@@ -5,6 +5,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <cstring>
@@ -133,9 +134,9 @@ class Stager {
 
 ErrorCode make_sandbox(const Places& places, const SandboxNames& names, bool& old_moved) {
   const char* name = names.name.c_str();
+  if (names.spare == names.name) return {};  // it is there, and as new
   for (int attempt = 0; attempt < 2; ++attempt) {
-    if (!names.spare.empty() &&
-        ::renameat2(places.trash, names.spare.c_str(), places.top, name, RENAME_NOREPLACE) == 0) {
+    if (!names.spare.empty() && ::renameat2(places.top, names.spare.c_str(), places.top, name, RENAME_NOREPLACE) == 0) {
       return {};
     }
     if ((names.spare.empty() || errno != EEXIST) && ::mkdirat(places.top, name, 0700) == 0) {
@@ -260,6 +261,7 @@ bool is_quick(const std::vector<StageInput>& inputs, const StagePolicy& policy) 
     entries += input.entries;
     const bool copied = input.always_copy || input.size <= policy.copy_limit * input.entries;
     if (input.shared && copied) bytes += input.size;
+    if (input.bytes) bytes += input.bytes->size();
   }
   return entries <= quick_entries && (bytes <= quick_bytes || policy.can_clone);
 }
@@ -309,6 +311,10 @@ class Collector {
       held = std::move(*opened);
       parent = held.get();
     }
+    if (read_small(parent, leaf, output, moved) && !output.keep) {
+      moved.in_cache = false;
+      return true;
+    }
     struct stat status {};
     if (::fstatat(parent, leaf.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) return false;
     // A link would point nowhere once it has left the sandbox: the file it means is the output.
@@ -318,6 +324,30 @@ class Collector {
   }
 
  private:
+  // All of a small regular file; links and everything else take the long way.
+  bool read_small(int parent, const std::string& leaf, const StageOutput& output, MovedOutput& moved) {
+    const auto limit = std::min(output.inline_limit, inline_left_);
+    if (output.inline_limit == 0) return false;
+    constexpr int flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
+    const os::UniqueFd file(::openat(parent, leaf.c_str(), flags));
+    struct stat status {};
+    if (!file || ::fstat(file.get(), &status) != 0 || !S_ISREG(status.st_mode)) return false;
+    if (static_cast<std::uint64_t>(status.st_size) > limit) return false;
+    std::string content(static_cast<std::size_t>(status.st_size), '\0');
+    std::size_t have = 0;
+    while (have < content.size()) {
+      const ssize_t got = ::read(file.get(), content.data() + have, content.size() - have);
+      if (got < 0 && errno == EINTR) continue;
+      if (got <= 0) return false;
+      have += static_cast<std::size_t>(got);
+    }
+    moved.mode = status.st_mode & 0777;
+    moved.size = content.size();
+    moved.content = std::move(content);
+    inline_left_ -= moved.size;
+    return true;
+  }
+
   std::string next_trash() { return trash_prefix_ + "." + std::to_string(++count_); }
 
   bool into_cache(int from, const std::string& name, const std::string& cache_name, ErrorCode& error) {
@@ -377,6 +407,7 @@ class Collector {
   int sandbox_;
   const std::string& trash_prefix_;
   std::vector<std::string>& trashed_;
+  std::uint64_t inline_left_ = most_inline_bytes;
   int count_ = 0;
 };
 
@@ -397,7 +428,7 @@ std::vector<MovedOutput> stage_out(const Places& places, const std::string& name
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     MovedOutput moved;
     moved.index = i;
-    if (collector.collect(outputs[i], moved)) all.push_back(moved);
+    if (outputs[i].wanted && collector.collect(outputs[i], moved)) all.push_back(moved);
   }
   return all;
 }

@@ -18,6 +18,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -43,8 +44,9 @@ struct StageInput {
   bool shared = false;       ///< other tasks may use the object too
   bool always_copy = false;  ///< a task has changed it before: no sharing, whatever its size
   std::uint64_t size = 0, entries = 1;
-  unsigned mode = 0644;                      ///< of `bytes`
-  std::shared_ptr<const std::string> bytes;  ///< written instead of linking: another task had the file before
+  unsigned mode = 0644;  ///< of `bytes`
+  std::shared_ptr<const std::string>
+      bytes;  ///< written instead of linking: it is here only, or another task had the file before
 };
 
 /// Size and time of a file that several tasks share.
@@ -72,7 +74,7 @@ struct Places {
 struct SandboxNames {
   std::string name;   ///< below top
   std::string trash;  ///< where something that has `name` already goes
-  std::string spare;  ///< a pristine sandbox in trash/ that may be used again; empty: none
+  std::string spare;  ///< a pristine sandbox, below top, that may be used again; empty: none
 };
 /// Makes the sandbox with its private .tmp, then stages the inputs in order; the first failure ends it.
 StageOutcome stage_in(const Places& places, const SandboxNames& names, const std::vector<StageInput>& inputs,
@@ -89,11 +91,19 @@ bool is_quick(const std::vector<StageInput>& inputs, const StagePolicy& policy);
 /// Those of `guarded` that are no longer as they were; duplicates possible.
 std::vector<std::string> changed_files(int cache, const std::vector<GuardedFile>& guarded);
 
+/// Outputs of one task that travel inside its result take no more than this together.
+constexpr std::uint64_t most_inline_bytes = 512U << 10;
+
 struct StageOutput {
   std::string cache_name, sandbox_name;
+  bool wanted = true;              ///< false: left where it is
+  std::uint64_t inline_limit = 0;  ///< a regular file up to this size is read …
+  bool keep = false;               ///< … and moved all the same
 };
 struct MovedOutput {
   std::size_t index = 0;
+  bool in_cache = true;
+  std::optional<std::string> content{};  ///< all of it, if it was read
   bool directory = false;
   unsigned mode = 0;
   std::uint64_t size = 0, entries = 1;

@@ -25,6 +25,8 @@ class TaskProbe {
   virtual void ended(std::uint64_t task, Time now) = 0;
   /// Extra tokens for the result line; empty for none.
   virtual std::string finish(std::uint64_t task, const rusage& usage, Time now) = 0;
+  /// Nothing of it is of interest any more.
+  virtual void forget(std::uint64_t task) = 0;
 };
 
 }  // namespace taskmill::worker

@@ -50,6 +50,7 @@ struct Context {
   Coprocesses* coprocesses = nullptr;  ///< answer function tasks; nullptr: there are none
   /// The environment with this digest, if it is ready.
   std::function<std::shared_ptr<const archive::EnvironmentLease>(const std::string&)> environment_lease;
+  std::uint64_t inline_outputs = 0;  ///< outputs up to this size are pushed inside the result
 
   [[nodiscard]] Places places() const { return {space.top(), space.cache(), space.trash()}; }
 };

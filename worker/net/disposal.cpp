@@ -1,17 +1,12 @@
 #include "worker/net/disposal.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include "common/os/tree.hpp"
 #include "worker/host/sandbox.hpp"
 
 namespace taskmill::worker {
-namespace {
-
-constexpr std::size_t most_spares = 256;
-
-}  // namespace
-
 Disposal::Disposal(boost::asio::io_context& io, int directory) : directory_(directory), pool_(io, 1) {}
 
 void Disposal::add(std::string name) {
@@ -34,13 +29,12 @@ void Disposal::recycle(std::string name) {
   pump();
 }
 
-void Disposal::keep(std::string name) {
-  if (spares_.size() >= most_spares) return add(std::move(name));
-  spares_.push_back(std::move(name));
-}
+void Disposal::keep(std::string name) { spares_.push_back(std::move(name)); }
 
-std::string Disposal::take_spare() {
+std::string Disposal::take_spare(const std::string& preferred) {
   if (spares_.empty()) return {};
+  const auto same = std::find(spares_.begin(), spares_.end(), preferred);
+  if (same != spares_.end()) std::swap(*same, spares_.back());
   auto name = std::move(spares_.back());
   spares_.pop_back();
   return name;
@@ -61,7 +55,7 @@ void Disposal::pump() {
     for (const auto& name : names) os::remove_tree(directory, name, stop.get());
     return [this, clean = std::move(clean)] {
       busy_ = false;
-      for (const auto& name : clean) keep(name);
+      for (const auto& name : clean) has_room() ? keep("trash/" + name) : add(name);
       pump();
       if (idle() && on_idle_) std::exchange(on_idle_, nullptr)();
     };

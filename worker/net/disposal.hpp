@@ -19,10 +19,12 @@ class Disposal {
   void add(std::vector<std::string> names);
   /// A used sandbox: emptied, and kept as a spare for the next task.
   void recycle(std::string name);
-  /// It is pristine as it is.
+  [[nodiscard]] bool has_room() const { return spares_.size() < most_spares; }  ///< for one more to keep
+  /// It is pristine as it is: a path from the top of the workspace.
   void keep(std::string name);
-  /// Name of a pristine sandbox, which is the caller's from now on; empty when there is none.
-  std::string take_spare();
+  /// Path of a pristine sandbox, which is the caller's from now on; empty when there is none.
+  /// `preferred` itself if it is one, so that nothing in the list ever has the name of a live sandbox.
+  std::string take_spare(const std::string& preferred);
   [[nodiscard]] bool idle() const { return !busy_ && names_.empty() && used_.empty(); }
   /// Called (once) when everything is deleted.
   void when_idle(std::function<void()> handler);
@@ -30,6 +32,7 @@ class Disposal {
   void stop() { stop_->store(true); }
 
  private:
+  static constexpr std::size_t most_spares = 256;
   void pump();
   int directory_;
   std::shared_ptr<std::atomic<bool>> stop_ = std::make_shared<std::atomic<bool>>(false);

@@ -60,6 +60,10 @@ class Link : public aio::ConnectionHandler {
   [[nodiscard]] bool is_ready() const { return ready_; }
   /// The manager has chosen extensions: their frames are read from now on.
   void allow_frames() { session_.allow_frames(true); }
+  /// The manager broke a rule of an extension.
+  void refuse(const std::string& why) { fail(protocol::Problem::malformed, why); }
+  /// Is compressing cheaper than sending?
+  [[nodiscard]] bool is_slow() const { return connection_->is_slow(); }
   void close(std::string why) { connection_->close(std::move(why)); }
   void finish(std::string why) {
     finishing_ = true;

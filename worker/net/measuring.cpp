@@ -121,9 +121,18 @@ void Measuring::add_limits_met(std::uint64_t task, const TaskSlot& slot, measure
 
 void Measuring::tell(const TaskSlot& task, const measure::Measurement& measured) {
   const auto wall = aio::now().wall.time_since_epoch() - measured.wall;
-  const auto message =
-      protocol::to_message(measured, task.description.task_id, wall.count(), measure::MeterOptions().cores_window);
+  auto message = protocol::to_message(measured, task.pushed ? 0 : task.description.task_id, wall.count(),
+                                      measure::MeterOptions().cores_window);
+  if (task.pushed) {
+    for_push_[task.key] = std::make_unique<pb::TaskMeasurement>(std::move(message));
+    return;
+  }
   protocol::append_frame(context_.effects.lines, message, context_.native.can(protocol::Capability::zstd));
+}
+
+std::unique_ptr<pb::TaskMeasurement> Measuring::take(std::uint64_t task) {
+  auto node = for_push_.extract(task);
+  return node.empty() ? nullptr : std::move(node.mapped());
 }
 
 void Measuring::arm() {

@@ -12,6 +12,7 @@
 #include <unordered_map>
 
 #include "common/measure/watchdog.hpp"
+#include "protocol/pb/extension.pb.h"
 #include "worker/core/limit_policy.hpp"
 #include "worker/host/task_groups.hpp"
 #include "worker/host/task_probe.hpp"
@@ -29,6 +30,9 @@ class Measuring : public TaskProbe {
   void started(std::uint64_t task, pid_t pid, Time now) override;
   void ended(std::uint64_t task, Time now) override;
   std::string finish(std::uint64_t task, const rusage& usage, Time now) override;
+  void forget(std::uint64_t task) override { for_push_.erase(task); }
+  /// What a task that came in a batch used, for its result; null when the manager does not want it.
+  std::unique_ptr<pb::TaskMeasurement> take(std::uint64_t task);
 
  private:
   [[nodiscard]] bool is_told() const;  ///< the manager or a log wants the numbers of each task
@@ -47,6 +51,7 @@ class Measuring : public TaskProbe {
   measure::Watchdog watchdog_;
   boost::asio::steady_timer timer_;
   std::optional<Time> armed_;
+  std::unordered_map<std::uint64_t, std::unique_ptr<pb::TaskMeasurement>> for_push_;
 };
 
 }  // namespace taskmill::worker

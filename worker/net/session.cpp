@@ -16,6 +16,8 @@
 #include "common/os/file.hpp"
 #include "protocol/format.hpp"
 #include "protocol/limits.hpp"
+#include "protocol/pb/frames.hpp"
+#include "protocol/pb/task_batch.hpp"
 #include "worker/core/command_line.hpp"
 #include "worker/net/worker.hpp"
 
@@ -190,6 +192,10 @@ void Worker::on_link_frame(std::uint32_t kind, std::string_view body) {
     case protocol::FrameKind::peer_fetch:
       if (!peers_.on_frame(kind, body)) link_->close("the manager sent a frame about peers that makes no sense");
       return;
+    case protocol::FrameKind::task_batch:
+      return take_batch(kind, body);
+    case protocol::FrameKind::result_ack:
+      return take_acknowledgement(kind, body);
     default:
       break;  // no other kind is agreed on
   }
@@ -198,6 +204,32 @@ void Worker::on_link_frame(std::uint32_t kind, std::string_view body) {
 void Worker::handle(protocol::RunTask& message) {
   if (context_.native.can(protocol::Capability::env)) take_environment(message.task);
   machine_.on_task(std::move(message.task), aio::now(), effects_);
+}
+
+void Worker::take_batch(std::uint32_t kind, std::string_view body) {
+  auto message = protocol::parse_frame<pb::TaskBatch>(kind, body);
+  std::string why = "a batch of tasks that is none";
+  auto batch = message ? protocol::expand(std::move(*message), why) : std::nullopt;
+  if (!batch) return link_->refuse(why);
+  if (log_.detailed()) log_.detail("rx: a batch of " + std::to_string(batch->tasks.size()) + " tasks");
+  context_.inline_outputs = std::min(batch->inline_outputs, most_inline_bytes);
+  machine_.on_batch(std::move(batch->tasks), batch->unacknowledged, aio::now(), effects_);
+}
+
+void Worker::take_acknowledgement(std::uint32_t kind, std::string_view body) {
+  const auto message = protocol::parse_frame<pb::ResultAck>(kind, body);
+  const bool good = message && std::all_of(message->drop().begin(), message->drop().end(),
+                                           [](const std::string& name) { return is_safe_name(name); });
+  if (!good) return link_->refuse("an acknowledgement of results that is none");
+  auto carry_out = [this, ack = std::move(*message)] {
+    const auto now = aio::steady_now();
+    if (!machine_.on_acknowledged(ack.sequence(), now, effects_))
+      return link_->refuse("an acknowledgement of results that were never sent");
+    for (const auto& name : ack.drop()) machine_.on_unlink(name, now, effects_);
+    wake();
+  };
+  // Behind a `get` of what it drops.
+  replies_->idle() ? carry_out() : replies_->in_turn(std::move(carry_out));
 }
 
 void Worker::handle(protocol::ThirdGet& message) {

@@ -70,16 +70,19 @@ TaskRunner::~TaskRunner() { *alive_ = false; }
 
 // --- start ---
 
-std::vector<StageInput> TaskRunner::inputs_of(const TaskSlot& task) {
+std::vector<StageInput> TaskRunner::inputs_of(TaskSlot& task) {
   std::vector<StageInput> inputs;
   inputs.reserve(task.description.inputs.size());
-  for (const auto& file : task.description.inputs) {
+  for (auto& file : task.description.inputs) {
     StageInput input;
     input.cache_name = file.cache_name;
     input.sandbox_name = file.sandbox_name;
     input.empty_directory = file.empty_directory;
-    if (const CacheEntry* entry = context_.machine.cache().find(file.cache_name);
-        entry != nullptr && !file.empty_directory) {
+    if (file.content) {
+      input.bytes = std::make_shared<const std::string>(std::move(*file.content));
+      input.mode = file.mode;
+    } else if (const CacheEntry* entry = context_.machine.cache().find(file.cache_name);
+               entry != nullptr && !file.empty_directory) {
       input.directory = entry->directory;
       input.size = entry->size;
       input.entries = entry->entries;
@@ -118,13 +121,13 @@ void TaskRunner::forget_cache() {
 }
 
 void TaskRunner::start(TaskKey key) {
-  const TaskSlot* task = context_.machine.slot(key);
+  TaskSlot* task = context_.machine.slot(key);
   auto run = std::make_unique<Run>();
   run->key = key;
   run->sandbox = "t." + std::to_string(task->description.task_id);
   run->staging = true;
   auto inputs = inputs_of(*task);
-  const SandboxNames names{run->sandbox, context_.space.next_name(), context_.disposal.take_spare()};
+  const SandboxNames names{run->sandbox, context_.space.next_name(), context_.disposal.take_spare(run->sandbox)};
   runs_.insert_or_assign(key, std::move(run));
   if (is_quick(inputs, context_.policy)) {
     on_staged(key, stage_in(context_.places(), names, inputs, context_.policy, *context_.stop), names.trash);
@@ -236,9 +239,10 @@ Result<Started> TaskRunner::spawn(Run& run, const TaskSlot& task) {
   start.sandbox = context_.space.path() + "/" + run.sandbox;
   context_.environment.build({task.description.env, *task.claim, start.sandbox, start.sandbox + "/.tmp"},
                              start.environment);
-  start.command = task.description.command.value_or("");
-  if (run.environment && !enter_environment(*run.environment, start.environment))
-    start.command = enter_by_script(*run.environment, start.command);
+  const auto& argv = task.description.argv;
+  start.command = argv.empty() ? task.description.command.value_or("") : quoted_command(argv);
+  const bool scripted = run.environment && !enter_environment(*run.environment, start.environment);
+  if (scripted) start.command = enter_by_script(*run.environment, start.command);
   if (!context_.task_wrapper.empty()) start.command = wrap_command(context_.task_wrapper, start.command);
   start.shell_argv = {"sh", "-c", start.command.c_str(), nullptr};
   os::LaunchPlan plan;
@@ -251,6 +255,7 @@ Result<Started> TaskRunner::spawn(Run& run, const TaskSlot& task) {
   plan.argv = start.shell_argv.data();
   const bool direct = context_.direct_start && !start.environment.shell_differs;
   auto words = direct ? plain_words(start.command) : std::nullopt;
+  if (!argv.empty() && !scripted && context_.task_wrapper.empty()) words = argv;
   if (words) start.program = find_program(words->front(), value_in(start.environment, "PATH"));
   if (words && !start.program.empty()) {
     start.words = std::move(*words);
@@ -377,16 +382,7 @@ void TaskRunner::finish(Run& run) {
   exit.output_length = run.output.length;
   watches_.remove(key);
   const TaskSlot& task = *context_.machine.slot(key);
-  if (!run.discarded) {
-    std::vector<StageOutput> outputs;
-    for (const auto& output : task.description.outputs) outputs.push_back({output.cache_name, output.sandbox_name});
-    std::vector<std::string> trashed;
-    for (const auto& moved : stage_out(context_.places(), run.sandbox, outputs, "o" + std::to_string(key), trashed)) {
-      exit.outputs.push_back({moved.index, moved.directory, moved.mode, moved.size, moved.entries});
-      forget_cached(outputs[moved.index].cache_name);
-    }
-    if (!trashed.empty()) context_.disposal.add(std::move(trashed));
-  }
+  if (!run.discarded) collect_outputs(run, task, exit);
   if (!guarded_.empty()) {
     for (const auto& input : task.description.inputs) {
       const auto at = guarded_.find(input.cache_name);
@@ -403,52 +399,14 @@ void TaskRunner::finish(Run& run) {
   }
   context_.machine.on_exited(key, std::move(exit), now, context_.effects);
   context_.wake();
-  if (run.discarded) remove(run);
+  if (run.discarded) return remove(run);
+  clear_later(key);
 }
 
-// --- clean-up ---
-
-void TaskRunner::discard(TaskKey key) {
+const std::vector<MovedOutput>* TaskRunner::outputs_of(TaskKey key) const {
   const auto at = runs_.find(key);
-  if (at == runs_.end()) return;
-  Run& run = *at->second;
-  run.discarded = true;
-  if (run.done) return remove(run);
-  watches_.remove(key);
-  // Its id, and so its directory's name, may be used again at once.
-  if (!run.staging) to_trash(run);
+  return at == runs_.end() ? nullptr : &at->second->files;
 }
-
-void TaskRunner::to_trash(Run& run) {
-  if (run.in_trash) return;
-  const auto name = context_.space.next_name();
-  if (::renameat(context_.space.top(), run.sandbox.c_str(), context_.space.trash(), name.c_str()) != 0) {
-    // A directory without write permission cannot be moved by an ordinary user.
-    ::fchmodat(context_.space.top(), run.sandbox.c_str(), 0700, 0);
-    if (::renameat(context_.space.top(), run.sandbox.c_str(), context_.space.trash(), name.c_str()) != 0) return;
-  }
-  run.in_trash = true;
-  run.sandbox = name;
-}
-
-void TaskRunner::remove(Run& run) {
-  context_.captures.discard(run.output);
-  // Most sandboxes are as they were in the end, and serve the next task.
-  const bool pristine = !run.in_trash && !run.had_orphans && is_pristine(context_.space.top(), run.sandbox);
-  to_trash(run);
-  if (run.in_trash) {
-    if (run.had_orphans) {
-      context_.disposal.add(run.sandbox);
-    } else if (pristine) {
-      context_.disposal.keep(run.sandbox);
-    } else {
-      context_.disposal.recycle(run.sandbox);
-    }
-  }
-  erase(run.key);
-}
-
-void TaskRunner::erase(TaskKey key) { runs_.erase(key); }
 
 Captured* TaskRunner::output_of(TaskKey key) {
   const auto at = runs_.find(key);
@@ -459,7 +417,7 @@ Captured* TaskRunner::output_of(TaskKey key) {
 
 Result<os::UniqueFd> TaskRunner::open_in_sandbox(TaskKey key, const std::string& path) {
   const auto at = runs_.find(key);
-  if (at == runs_.end() || at->second->in_trash) return code_of(ENOENT);
+  if (at == runs_.end() || at->second->in_trash || at->second->cleared) return code_of(ENOENT);
   const os::UniqueFd sandbox(
       ::openat(context_.space.top(), at->second->sandbox.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!sandbox) return errno_code();
@@ -469,7 +427,7 @@ Result<os::UniqueFd> TaskRunner::open_in_sandbox(TaskKey key, const std::string&
 void TaskRunner::look_at_watches(TaskKey key) {
   TaskSlot* task = context_.machine.slot(key);
   const auto at = runs_.find(key);
-  if (task == nullptr || at == runs_.end() || at->second->in_trash) return;
+  if (task == nullptr || at == runs_.end() || at->second->in_trash || at->second->cleared) return;
   const std::string root = context_.space.path() + "/" + at->second->sandbox;
   for (std::size_t i = 0; i < task->watched.size(); ++i) {
     const auto& path = task->description.outputs[task->watched[i].output].sandbox_name;

@@ -31,6 +31,8 @@ class TaskRunner {
   void discard(TaskKey key);
   /// For the reply: the captured output of a complete task.
   Captured* output_of(TaskKey key);
+  /// For the push: the outputs of a complete task that came in a batch, those that are there.
+  const std::vector<MovedOutput>* outputs_of(TaskKey key) const;
   /// For the reply: a watched file, opened below the sandbox of a task.
   Result<os::UniqueFd> open_in_sandbox(TaskKey key, const std::string& path);
   /// The session is over: what is known of its cache does not count any more.
@@ -64,7 +66,9 @@ class TaskRunner {
     bool done = false;
     bool discarded = false;
     bool had_orphans = false;
-    bool function = false;  ///< answered by a coprocess, without a process of its own
+    bool function = false;           ///< answered by a coprocess, without a process of its own
+    bool cleared = false;            ///< its sandbox is gone
+    std::vector<MovedOutput> files;  ///< for the push
     Capture capture;
     Captured output;
     std::unique_ptr<Start> start;
@@ -83,6 +87,10 @@ class TaskRunner {
   void on_process_end(TaskKey key);
   void on_orphan_end(pid_t pid, ProcessTable::Owner owner);
   void finish(Run& run);
+  void collect_outputs(Run& run, const TaskSlot& task, TaskExit& exit);
+  void keep_long_output(Run& run, TaskExit& exit);
+  void clear_later(TaskKey key);
+  void clear_sandbox(Run& run);
   bool was_executed(Run& run);
   void fail_launch(Run& run, const ErrorCode& error, const std::string& why);
   void fail_spawn(Run& run, const ErrorCode& error) {
@@ -94,7 +102,7 @@ class TaskRunner {
   void erase(TaskKey key);
   void arm_watches();
   void look_at_watches(TaskKey key);
-  std::vector<StageInput> inputs_of(const TaskSlot& task);
+  std::vector<StageInput> inputs_of(TaskSlot& task);
 
   Context& context_;
   std::unordered_map<TaskKey, std::unique_ptr<Run>> runs_;

@@ -79,6 +79,7 @@ Worker::Worker(boost::asio::io_context& io, Log& log, Workspace& space, WorkerSe
       tasks_(context_),
       measuring_(context_, settings_.limits),
       environments_(context_, settings_.environments),
+      pusher_(context_, tasks_, measuring_),
       fetcher_(context_),
       peers_(context_, [this](const std::string& name) { tasks_.forget_cached(name); }),
       seeker_(io, log, settings_.ssl, settings_.fixed_version),
@@ -186,6 +187,7 @@ void Worker::perform(Effects& effects) {
     if (log_.detailed()) trace_sent(effects.lines);
     link_->send(effects.lines);
   }
+  if (link_ && ready_) pusher_.send(effects.push, *link_);
   for (const auto key : effects.terminate) tasks_.signal(key, SIGTERM);
   for (const auto key : effects.kill) tasks_.signal(key, SIGKILL);
   for (const auto key : effects.discard) tasks_.discard(key);

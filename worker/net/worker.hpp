@@ -25,6 +25,7 @@
 #include "worker/net/link.hpp"
 #include "worker/net/measuring.hpp"
 #include "worker/net/peers.hpp"
+#include "worker/net/pusher.hpp"
 #include "worker/net/replies.hpp"
 #include "worker/net/seeker.hpp"
 #include "worker/net/task_runner.hpp"
@@ -110,6 +111,8 @@ class Worker : public LinkEvents {
   void handle(protocol::RunTask& message);
   void handle(protocol::ThirdGet& message);
   void handle(protocol::ThirdPut& message);
+  void take_batch(std::uint32_t kind, std::string_view body);
+  void take_acknowledgement(std::uint32_t kind, std::string_view body);
   void answer_results();
   void send_part(const ReplyPart& part);
   void send_zeros(std::uint64_t length);
@@ -133,6 +136,7 @@ class Worker : public LinkEvents {
   TaskRunner tasks_;
   Measuring measuring_;
   Environments environments_;
+  Pusher pusher_;
   Fetcher fetcher_;
   Peers peers_;
   std::unique_ptr<Coprocesses> coprocesses_;

@@ -207,8 +207,10 @@ TEST_F(Staging, ASpareSandboxIsUsedAgain) {
   ASSERT_TRUE(stage_in(places_, {"t.1", "x", ""}, {}, policy_, stop_).ok);
   const auto first = look("t.1").st_ino;
   ASSERT_EQ(::renameat(places_.top, "t.1", places_.trash, "7"), 0);
-  ASSERT_TRUE(stage_in(places_, {"t.2", "x", "7"}, {}, policy_, stop_).ok);
+  ASSERT_TRUE(stage_in(places_, {"t.2", "x", "trash/7"}, {}, policy_, stop_).ok);
   EXPECT_EQ(look("t.2").st_ino, first);
+  ASSERT_TRUE(stage_in(places_, {"t.2", "x", "t.2"}, {}, policy_, stop_).ok);
+  EXPECT_EQ(look("t.2").st_ino, first) << "it has the right name already";
   ASSERT_TRUE(stage_in(places_, {"t.3", "x", "gone"}, {}, policy_, stop_).ok) << "a spare that is gone is made anew";
 }
 

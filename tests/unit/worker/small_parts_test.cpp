@@ -47,12 +47,14 @@ TEST(AddressList, NamesWhatIsWrong) {
 TEST(PlainWords, AcceptsOnlyWhatAShellWouldJustExecute) {
   EXPECT_THAT(*plain_words("gzip -k  data/file.root"), ElementsAre("gzip", "-k", "data/file.root"));
   EXPECT_THAT(*plain_words("./run --n=5 a:b"), ElementsAre("./run", "--n=5", "a:b"));
+  EXPECT_THAT(*plain_words(" true "), ElementsAre("/bin/true"));
+  EXPECT_THAT(*plain_words("false"), ElementsAre("/bin/false"));
   for (const char* needs_shell :
-       {"",      "   ",   "a b > c", "a | b",   "a && b",  "a; b",        "a &",  "echo $HOME", "ls *.c", "ls [ab]",
-        "ls a?", "a 'b'", "a \"b\"", "a \\b",   "a `b`",   "# a",         "a #b", "~/x",        "a ~",    "A=b",
-        "A=b c", "a\nb",  "a\tb",    "{ a",     "a {b,c}", "!a",          "a !b", "echo hi",    "cd x",   "exec ls",
-        "true",  "exit",  "if x",    "while a", "test a",  ". a",         ": a",  "time a",     "kill 1", "printf a",
-        "%1",    "a (b)", "a <b",    "a^b",     "a\x01",   "caf\xc3\xa9", "-x"}) {
+       {"",       "   ",   "a b > c", "a | b",   "a && b",  "a; b",        "a &",  "echo $HOME", "ls *.c", "ls [ab]",
+        "ls a?",  "a 'b'", "a \"b\"", "a \\b",   "a `b`",   "# a",         "a #b", "~/x",        "a ~",    "A=b",
+        "A=b c",  "a\nb",  "a\tb",    "{ a",     "a {b,c}", "!a",          "a !b", "echo hi",    "cd x",   "exec ls",
+        "true 1", "exit",  "if x",    "while a", "test a",  ". a",         ": a",  "time a",     "kill 1", "printf a",
+        "%1",     "a (b)", "a <b",    "a^b",     "a\x01",   "caf\xc3\xa9", "-x"}) {
     EXPECT_FALSE(plain_words(needs_shell)) << needs_shell;
   }
 }
