@@ -272,7 +272,9 @@ bool Outbound::stage_environment(Op& op) {
     stage_failed("environment " + op.path.substr(0, 16) + " is not known any more", false);
     return true;
   }
-  protocol::append_frame(wire_, context_->environments->offer(*environment), false);
+  auto offer = context_->environments->offer(*environment);
+  offer.set_planned(context_->machine.plans_transfers(conn_));
+  protocol::append_frame(wire_, offer, false);
   stage_done(op, {}, 0);
   return true;
 }
