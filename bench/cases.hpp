@@ -21,6 +21,7 @@ struct Context {
   bool quick = false;  ///< smaller crowds and files, one measurement each
   Table table;
   Scoreboard scores;
+  std::string environment_table;  ///< Markdown; empty: those cases did not run
 };
 
 /// Rows of one case, by stack.

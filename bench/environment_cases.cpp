@@ -27,13 +27,15 @@ struct Plan {
   int workers = 1;
   int cores = 2;  ///< of all workers together, or one each
   bool old_worker = false;
-  std::string cache_dir{};   ///< of the workers
-  std::string prepared_dir;  ///< --environment-cache of the manager
+  std::string cache_dir{};     ///< of the workers
+  std::string prepared_dir{};  ///< --environment-cache of the manager
+  int peer_transfers = 3;
+  double first_target_s = 0, all_target_s = 0;
 };
 
 struct Times {
   double first_s = 0, last_s = 0;
-  std::string sent;
+  std::string sent, between = "-";
   bool complete = false;
 };
 
@@ -73,6 +75,7 @@ Times measure(const Plan& plan, const std::string& bin, const Scratch& scratch, 
                                 "-q",
                                 "--environment-cache",
                                 plan.prepared_dir};
+  argv.insert(argv.end(), {"--peer-transfers", std::to_string(plan.peer_transfers)});
   if (!plan.environment.empty()) argv.insert(argv.end(), {"--environment", plan.environment});
   const double start = now_s();
   Times times;
@@ -102,6 +105,10 @@ Times measure(const Plan& plan, const std::string& bin, const Scratch& scratch, 
   times.complete = log.find(std::to_string(plan.tasks) + " of " + std::to_string(plan.tasks)) != std::string::npos;
   if (const auto at = log.find("moved "); at != std::string::npos)
     times.sent = log.substr(at + 6, log.find(" to workers") - at - 6);
+  if (const auto end = log.find(" from worker to worker"); end != std::string::npos) {
+    const auto at = log.rfind(", ", end);
+    times.between = log.substr(at + 2, end - at - 2);
+  }
   return times;
 }
 
@@ -120,7 +127,13 @@ std::vector<Plan> plans_for(const std::string& data, const Scratch& scratch) {
   const std::string prepared = scratch.path("prepared");
   const std::string node = scratch.path("node");
   const auto by_hand = [&](const std::string& what, const std::string& command, int tasks, bool old_worker) {
-    Plan plan{what, command, {}, archive, tasks, 1, 2, old_worker, {}, prepared};
+    Plan plan;
+    plan.what = what;
+    plan.command = command;
+    plan.archive = archive;
+    plan.tasks = tasks;
+    plan.old_worker = old_worker;
+    plan.prepared_dir = prepared;
     return plan;
   };
   const auto managed = [&](const std::string& what) {
@@ -136,43 +149,81 @@ std::vector<Plan> plans_for(const std::string& data, const Scratch& scratch) {
                           "mkdir e; tar -xzf env -C e; . e/bin/activate;" + task, 4, true));
   plans.push_back(by_hand("once per worker, gzip, old worker", "./run -e env -u \"$WORK_QUEUE_SANDBOX\"/e --" + task,
                           many_tasks, true));
-  plans.push_back(managed("manager prepares the archive; native worker"));
+  plans.push_back(managed("the manager prepares the archive; native worker"));
   plans.push_back(managed("once per worker, zstd, old worker"));
   plans.back().old_worker = true;
-  plans.push_back(managed("native worker, prepared"));
-  plans.push_back(managed("native worker, --cache-dir"));
+  plans.push_back(managed("once per worker, zstd chunks, native worker"));
+  plans.back().first_target_s = 4;
+  plans.back().all_target_s = 6;
+  plans.push_back(managed("the same with --cache-dir"));
   plans.back().cache_dir = node;
-  plans.push_back(managed("second run on the node"));
+  plans.push_back(managed("second run on the same node"));
   plans.back().cache_dir = node;
-  plans.push_back(managed("second run after one module changed"));
+  plans.back().first_target_s = 0.5;
+  plans.push_back(managed("second run there after one module changed"));
   plans.back().cache_dir = node;
   plans.back().environment = data + "/changed.tar.gz";
-  plans.push_back(managed("the same, on a node that has only the old one"));
-  plans.back().cache_dir = node;
-  plans.back().environment = data + "/changed.tar.gz";
-  for (const bool shared : {false, true}) {
-    plans.push_back(managed(shared ? "8 native workers, one --cache-dir" : "8 native workers"));
-    plans.back().workers = 8;
-    plans.back().cores = 8;
-    if (shared) plans.back().cache_dir = scratch.path("shared");
-  }
+  plans.push_back(managed("8 native workers, --peer-transfers 0"));
+  plans.back().peer_transfers = 0;
+  plans.push_back(managed("8 native workers"));
+  plans.push_back(managed("8 native workers, one --cache-dir"));
+  plans.back().cache_dir = scratch.path("shared");
+  for (auto at = plans.end() - 3; at != plans.end(); ++at) at->workers = at->cores = 8;
   return plans;
 }
+
+/// "1.23", with a target "1.23 (≤ 4)", bold when it is missed.
+std::string cell(double seconds, double target) {
+  char text[64];
+  if (target == 0) {
+    std::snprintf(text, sizeof text, "%.2f", seconds);
+  } else {
+    std::snprintf(text, sizeof text, seconds <= target ? "%.2f (≤ %g)" : "**%.2f** (≤ %g)", seconds, target);
+  }
+  return text;
+}
+
+struct Runs {
+  std::vector<double> first_s, last_s;
+  Times latest;
+  bool complete = true;
+};
 
 }  // namespace
 
 void environment_cases(Context& context) {
   const auto data = data_directory();
-  const Scratch scratch;
-  std::printf("\n%-52s %8s %8s  %s\n", "environment", "first s", "all s", "sent to workers");
+  std::vector<Plan> plans;
+  std::vector<Runs> runs;
   int number = 0;
-  for (const auto& plan : plans_for(data, scratch)) {
-    if (plan.old_worker && ::access("/usr/bin/work_queue_worker", X_OK) != 0) continue;
-    const auto times = measure(plan, context.bin, scratch, ++number);
-    std::printf("%-52s %8.2f %8.2f  %s%s\n", plan.what.c_str(), times.first_s, times.last_s, times.sent.c_str(),
-                times.complete ? "" : "  (not all tasks succeeded)");
-    std::fflush(stdout);
+  for (int repetition = 0; repetition < context.repeat; ++repetition) {
+    const Scratch scratch;
+    plans = plans_for(data, scratch);
+    runs.resize(plans.size());
+    for (std::size_t i = 0; i < plans.size(); ++i) {
+      if (plans[i].old_worker && ::access("/usr/bin/work_queue_worker", X_OK) != 0) continue;
+      const auto times = measure(plans[i], context.bin, scratch, ++number);
+      runs[i].first_s.push_back(times.first_s);
+      runs[i].last_s.push_back(times.last_s);
+      runs[i].latest = times;
+      runs[i].complete = runs[i].complete && times.complete;
+      std::printf("%-52s %8.2f %8.2f  %s%s\n", plans[i].what.c_str(), times.first_s, times.last_s, times.sent.c_str(),
+                  times.complete ? "" : "  (not all tasks succeeded)");
+      std::fflush(stdout);
+    }
   }
+  auto& text = context.environment_table;
+  text =
+      "| an environment of 13,000 files | first task s | all tasks s | manager to workers | between workers |\n"
+      "| --- | ---: | ---: | ---: | ---: |\n";
+  for (std::size_t i = 0; i < plans.size(); ++i) {
+    if (runs[i].first_s.empty()) continue;
+    text += "| " + plans[i].what + (runs[i].complete ? "" : " (not all tasks succeeded)") + " | " +
+            cell(median(runs[i].first_s), plans[i].first_target_s) + " | " +
+            cell(median(runs[i].last_s), plans[i].all_target_s) + " | " + runs[i].latest.sent + " | " +
+            runs[i].latest.between + " |\n";
+  }
+  std::printf("\n%s", text.c_str());
 }
 
 }  // namespace taskmill::bench

@@ -8,8 +8,8 @@
 namespace taskmill::bench {
 namespace {
 
-constexpr const char* begin_mark = "<!-- figures: begin (work_queue_bench all --write) -->";
-constexpr const char* end_mark = "<!-- figures: end -->";
+constexpr const char* figures_begin = "<!-- figures: begin (work_queue_bench all --write) -->";
+constexpr const char* figures_end = "<!-- figures: end -->";
 
 const char* text_of(Met met) {
   switch (met) {
@@ -38,6 +38,11 @@ std::string Scoreboard::markdown() const {
 }
 
 std::string Scoreboard::write(const std::string& file, const std::string& heading) const {
+  return write_between(file, figures_begin, figures_end, heading + "\n\n" + markdown());
+}
+
+std::string write_between(const std::string& file, const std::string& begin_mark, const std::string& end_mark,
+                          const std::string& text) {
   std::ifstream in(file);
   if (!in) return file + ": cannot be read; the page must hold \"" + begin_mark + "\" and \"" + end_mark + "\"";
   std::string page(std::istreambuf_iterator<char>(in), {});
@@ -45,7 +50,7 @@ std::string Scoreboard::write(const std::string& file, const std::string& headin
   const auto end = page.find(end_mark, begin == std::string::npos ? 0 : begin);
   if (begin == std::string::npos || end == std::string::npos)
     return file + ": no place for the table: the lines \"" + begin_mark + "\" and \"" + end_mark + "\" are missing";
-  page.replace(begin, end - begin, std::string(begin_mark) + "\n\n" + heading + "\n\n" + markdown() + "\n");
+  page.replace(begin, end - begin, begin_mark + "\n\n" + text + "\n");
   std::ofstream out(file, std::ios::trunc);
   out << page;
   return out.flush() ? std::string() : file + ": cannot be written";

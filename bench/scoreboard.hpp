@@ -34,6 +34,10 @@ class Scoreboard {
   std::vector<Score> scores_;
 };
 
+/// Replaces what stands between two marker comments of a page. Error text, or empty.
+[[nodiscard]] std::string write_between(const std::string& file, const std::string& begin_mark,
+                                        const std::string& end_mark, const std::string& text);
+
 /// "1,234", "12.3", "0.57": three digits that matter.
 std::string figure(double value);
 /// Met::yes within `most`; else by_ratio within `factor` times the reference (0: there is none).

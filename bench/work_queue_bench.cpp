@@ -228,8 +228,16 @@ int main(int argc, char** argv) {
   std::printf("\n%.0f s\n", now_s() - start);
   if (!options.json.empty()) context.table.write_json(options.json);
   if (options.page.empty()) return 0;
-  const auto heading = "`" + command_line(argc, argv) + "`, " + machine + ". Medians of " +
-                       std::to_string(context.repeat) + " measurements of ours and of the limits.";
+  const auto measured = "`" + command_line(argc, argv) + "`, " + machine + ". Medians of ";
+  if (!context.environment_table.empty()) {
+    const auto text = measured + std::to_string(context.repeat) + " runs.\n\n" + context.environment_table;
+    const auto problem =
+        write_between(options.page, "<!-- environment: begin (work_queue_bench environment --write) -->",
+                      "<!-- environment: end -->", text);
+    if (!problem.empty()) fail("--write " + problem);
+    return 0;
+  }
+  const auto heading = measured + std::to_string(context.repeat) + " measurements of ours and of the limits.";
   if (const auto problem = context.scores.write(options.page, heading); !problem.empty()) fail("--write " + problem);
   return 0;
 }

@@ -155,6 +155,10 @@ Expected<std::unique_ptr<ChunkStore>> ChunkStore::open(const std::string& root, 
   return store;
 }
 
+bool ChunkStore::lists(const std::string& root, const Digest& stream) {
+  return ::access((root + "/" + index_name(stream)).c_str(), R_OK) == 0;
+}
+
 void ChunkStore::remove_leftovers() {
   for (const std::string& name : names_in(root_fd_.get(), std::string(pack_suffix) + std::string(unfinished_suffix))) {
     const os::UniqueFd pack(::openat(root_fd_.get(), name.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));

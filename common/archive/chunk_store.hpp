@@ -34,6 +34,8 @@ class ChunkStore {
 
  public:
   static Expected<std::unique_ptr<ChunkStore>> open(const std::string& root, ChunkStoreOptions options);
+  /// All chunks of the stream were stored there once; quick.
+  static bool lists(const std::string& root, const Digest& stream);
   ~ChunkStore();
   ChunkStore(const ChunkStore&) = delete;
   ChunkStore& operator=(const ChunkStore&) = delete;

@@ -22,6 +22,7 @@ namespace {
 
 constexpr std::size_t id_length = 32;
 constexpr std::chrono::milliseconds busy_pause{50};
+constexpr std::chrono::milliseconds life_interval{500};
 
 std::string id_of(const Digest& digest) { return digest.hex().substr(0, id_length); }
 
@@ -143,7 +144,7 @@ Expected<Beginning> EnvironmentStore::begin(const Digest& digest, DigestOf of, s
   const std::string id = id_of(digest);
   auto held = lock(id);
   if (!held) return held.error();
-  if (!*held) return Beginning(Busy{});
+  if (!*held) return Beginning(Busy{sign_of(id)});
   found = find(digest);  // somebody may have finished it meanwhile
   if (!found) return found.error();
   if (*found) return Beginning(std::move(**found));
@@ -227,6 +228,19 @@ Status EnvironmentStore::settle(const EnvironmentLease& lease) {
   return write_atomically(fd->get(), "ready", to_text(*marker));
 }
 
+std::int64_t EnvironmentStore::sign_of(const std::string& id) const {
+  struct stat info {};
+  if (::stat((root_ + "/locks/" + id).c_str(), &info) != 0) return 0;
+  return info.st_mtim.tv_sec * 1'000'000'000LL + info.st_mtim.tv_nsec;
+}
+
+void EnvironmentBuild::show_life() {
+  const auto now = std::chrono::steady_clock::now();
+  if (now - shown_ < life_interval) return;
+  shown_ = now;
+  ::futimens(lock_.get(), nullptr);
+}
+
 Status EnvironmentBuild::start(std::uint64_t expected_bytes) {
   const std::string id = id_of(digest_);
   temporary_ = "tmp." + id + "." + std::to_string(::getpid());
@@ -254,6 +268,8 @@ Status EnvironmentBuild::start(std::uint64_t expected_bytes) {
 Expected<EnvironmentLease> EnvironmentBuild::finish() {
   auto report = unpacker_->finish();
   if (!report) return report.error();
+  shown_ = {};
+  show_life();
   const Digest& actual = of_ == DigestOf::archive ? report->archive_digest : report->plain_digest;
   if (actual != digest_) {
     return make_error("the environment's digest is " + actual.hex() + ", expected " + digest_.hex() +

@@ -5,7 +5,7 @@
 //   <root>/<id>/ready       written last: whole digest, sizes, boot id, path. No valid `ready`: not there.
 //   <root>/<id>/activation  what bin/activate does (activation.hpp)
 //   <root>/<id>/use         shared flock = somebody runs in it; its time is the last use
-//   <root>/locks/<id>       exclusive flock = somebody builds or removes it
+//   <root>/locks/<id>       exclusive flock = somebody builds or removes it; its time moves on while a builder runs
 //   <root>/tmp.<id>.*       being unpacked, or left behind by somebody who died
 //
 // Invariants: a lease names a complete tree whose digest was verified, and the tree is not removed while
@@ -15,6 +15,7 @@
 // Locks are local to one machine; the root should be on a local disk.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -64,8 +65,16 @@ class EnvironmentBuild {
   EnvironmentBuild& operator=(const EnvironmentBuild&) = delete;
 
   /// Slices of the archive, from a pool thread (waits) or a loop (does not).
-  Status feed(Bytes bytes) { return unpacker_->feed(bytes); }
-  Expected<bool> try_feed(Bytes bytes) { return unpacker_->try_feed(bytes); }
+  Status feed(Bytes bytes) {
+    show_life();
+    return unpacker_->feed(bytes);
+  }
+  Expected<bool> try_feed(Bytes bytes) {
+    show_life();
+    return unpacker_->try_feed(bytes);
+  }
+  /// At least every second or so, also while nothing comes: whoever waits for this build must see that it goes on.
+  void show_life();
   /// Waits, verifies the digest, relocates, probes the activation, moves into place. Call once.
   Expected<EnvironmentLease> finish();
 
@@ -81,12 +90,16 @@ class EnvironmentBuild {
   DigestOf of_;
   std::string temporary_;
   os::UniqueFd lock_;
+  std::chrono::steady_clock::time_point shown_{};
   bool needs_script_ = false;
   std::unique_ptr<Unpacker> unpacker_;
 };
 
-/// Somebody else builds this environment now: ask again in a moment.
-struct Busy {};
+/// Somebody else builds this environment now: ask again in a moment. `sign` differs from one second to the next as long
+/// as that one is running (show_life()); of a builder that was stopped it stays the same.
+struct Busy {
+  std::int64_t sign = 0;
+};
 using Beginning = std::variant<EnvironmentLease, std::unique_ptr<EnvironmentBuild>, Busy>;
 
 class EnvironmentStore {
@@ -117,6 +130,7 @@ class EnvironmentStore {
   struct Entry;
   [[nodiscard]] std::vector<Entry> list() const;
   Expected<os::UniqueFd> lock(const std::string& id);
+  [[nodiscard]] std::int64_t sign_of(const std::string& id) const;
   Status discard(const std::string& id);
   void remove_leftovers();
   [[nodiscard]] std::string id_path(const std::string& id, std::string_view file) const;

@@ -70,7 +70,7 @@ struct Manager::Impl {
         work(io.get_executor()),
         deadline(io),
         sync_timer(io),
-        environments(options.environments) {}
+        environments(options.environments, io) {}
 
   std::string open_files();
   HubConfig hub_config(std::string password) const;
@@ -80,6 +80,9 @@ struct Manager::Impl {
   void on_turn();
   void note(NoticeLevel level, const std::string& text);
   void count_submitted(TaskId first, std::size_t count);
+  Expected<void> declare_environment(const TaskSpec& spec) {
+    return environments.declare(spec, hub->machine(), [this] { hub->wake(); });
+  }
   std::optional<FinishedTask> wait(Duration timeout, const std::string* tag);
   bool take(const std::string* tag, std::optional<FinishedTask>& out);
   void arm_sync();
@@ -319,7 +322,7 @@ const std::string& Manager::project() const { return impl_->options.project; }
 void Manager::set_callbacks(ManagerCallbacks callbacks) { impl_->callbacks = std::move(callbacks); }
 
 Expected<TaskId> Manager::submit(const TaskSpec& spec) {
-  if (auto done = impl_->environments.declare(spec, impl_->hub->machine()); !done) return done.error();
+  if (auto done = impl_->declare_environment(spec); !done) return done.error();
   auto id = impl_->hub->machine().submit(spec, aio::now());
   if (id.has_value()) impl_->count_submitted(*id, 1);
   return id;
@@ -328,7 +331,7 @@ Expected<TaskId> Manager::submit(const TaskSpec& spec) {
 Expected<TaskId> Manager::submit(std::span<const TaskSpec> specs) {
   if (specs.empty()) return make_error("an empty batch of tasks was submitted");
   for (const TaskSpec& spec : specs) {
-    if (auto done = impl_->environments.declare(spec, impl_->hub->machine()); !done) return done.error();
+    if (auto done = impl_->declare_environment(spec); !done) return done.error();
   }
   auto first = impl_->hub->machine().submit_batch(specs, aio::now());
   if (first.has_value()) impl_->count_submitted(*first, specs.size());

@@ -130,6 +130,7 @@ using ContentDigest = std::array<std::uint8_t, 32>;
 /// A worker fetches a copy from another one: the action's connection is the target, its name the target's.
 struct PeerTransfer {
   std::uint64_t order = 0;
+  bool environment = false;  ///< chunks of it; without a valid source: from the manager
   ConnId source;
   TextRef source_name;
   ContentDigest digest{};

@@ -64,6 +64,7 @@ struct PeerOutcome {
   bool ok = false;
   bool blame = false;  ///< not ok: its source failed, not the worker itself
   std::string error;
+  std::uint64_t bytes = 0;  ///< of an environment: that came
 };
 enum class FetchStatus : std::uint8_t { ok, missing, local_error };
 struct Fetched {
@@ -97,6 +98,9 @@ struct EnvironmentFacts {
   std::string digest;  ///< 64 hex digits
   bool ok = false;
   std::string error;
+  bool retry = true;     ///< not ok: another try at this worker may do better
+  bool evicted = false;  ///< not ok: it was there, and had to make room
+  bool serves = false;   ///< ok: others can fetch it from this worker
 };
 
 /// Capabilities of a native worker, after the handshake of the extension.
@@ -234,7 +238,10 @@ class Machine {
   [[nodiscard]] CategorySettings category_settings(std::string_view name) const;
   /// Feed a measurement of an earlier run (initialize_categories).
   void teach_category(std::string_view name, const Measurement& measured, Now now);
-  /// Tasks may name this environment from now on; a plan of the same name is replaced for tasks to come.
+  /// Tasks may name this environment from now on; they wait until it is declared, or fail with it.
+  void expect_environment(const std::string& name);
+  void fail_environment(const std::string& name, const std::string& error, Now now);
+  /// Tasks may name it and run; a plan of the same name is replaced for tasks to come.
   void declare_environment(const EnvironmentPlan& plan);
   bool tune(const std::string& name, double value, std::string* problem = nullptr);
   void set_algorithm(Algorithm algorithm);
@@ -254,6 +261,10 @@ class Machine {
   void on_resource_tag(ConnId conn, std::int64_t tag, Now now);
   void on_native(ConnId conn, const WorkerFacts& facts, Now now);
   void on_environment(ConnId conn, const EnvironmentFacts& facts, Now now);
+  /// It lacks so many bytes of it, and wants to be told where to get them.
+  void on_environment_wish(ConnId conn, const std::string& digest, std::uint64_t missing_bytes, Now now);
+  /// Whether it is to ask for that.
+  [[nodiscard]] bool plans_transfers(ConnId conn) const;
   /// The worker serves others from now on.
   void on_peer_listening(ConnId conn, Now now);
   void on_peer_done(ConnId conn, const PeerOutcome& outcome, Now now);

@@ -7,15 +7,64 @@
 namespace taskmill::manager {
 namespace {
 
-/// A task is given up when its environment failed at so many workers (or so often at the only one).
+/// A task is given up when its environment failed at so many workers (or so often at the only one). A failure that the
+/// content itself is to blame for counts twice: no other worker will do better, but one alone is not believed.
 constexpr std::uint32_t tolerated_failures = 2;
+constexpr std::uint32_t weight_of_refusal = 2;
 /// Meanwhile others are asked first.
 constexpr Duration failure_pause = std::chrono::seconds(2);
 
 }  // namespace
 
+void Machine::expect_environment(const std::string& name) {
+  State& s = *state_;
+  if (s.environment_names.contains(name)) return;
+  const auto index = static_cast<std::uint32_t>(s.environments.size());
+  EnvironmentPlan plan;
+  plan.name = name;
+  s.environments.push_back(std::move(plan));
+  s.environment_names.insert_or_assign(name, index);
+  s.expected_environments[index];
+}
+
+void Machine::fail_environment(const std::string& name, const std::string& error, Now now) {
+  State& s = *state_;
+  s.now = now;
+  const auto named = s.environment_names.find(name);
+  const auto expected =
+      named == s.environment_names.end() ? s.expected_environments.end() : s.expected_environments.find(named->second);
+  if (expected == s.expected_environments.end()) return;
+  const auto waiters = std::move(expected->second);
+  s.expected_environments.erase(expected);
+  s.environment_names.erase(named);  // whoever names it again starts anew
+  for (const TaskId id : waiters) {
+    const std::uint32_t task = s.ids.find(id.value());
+    if (task != no_index && s.tasks[task].where == Where::files)
+      s.finish(task, protocol::ResultCode::input_missing, "environment " + name + ": " + error);
+  }
+}
+
+bool State::await_environment(std::uint32_t task) {
+  const std::uint32_t number = spec_of(tasks[task])->environment;
+  const auto expected = number == 0 ? expected_environments.end() : expected_environments.find(number - 1);
+  if (expected == expected_environments.end()) return false;
+  expected->second.push_back(tasks[task].id);
+  return true;
+}
+
 void Machine::declare_environment(const EnvironmentPlan& plan) {
   auto& plans = state_->environments;
+  const auto named = state_->environment_names.find(plan.name);
+  if (named != state_->environment_names.end()) {
+    const auto expected = state_->expected_environments.find(named->second);
+    if (expected != state_->expected_environments.end()) {
+      const auto waiters = std::move(expected->second);
+      plans[expected->first] = plan;
+      state_->expected_environments.erase(expected);
+      for (const TaskId id : waiters) state_->one_less_to_wait_for(id);
+      return;
+    }
+  }
   for (std::uint32_t i = 0; i < plans.size(); ++i) {
     const EnvironmentPlan& old = plans[i];
     if (old.name != plan.name || old.digest != plan.digest || old.archive != plan.archive) continue;
@@ -51,6 +100,7 @@ void State::use_environment(std::uint32_t index) {
   offered.source = plan.digest;
   offered.remote = plan.name;
   use(offered);
+  files[FileId(a.names.back().file)].size = plan.bytes;
   a.awaits_environment = !workers[a.worker].environments_here.contains(a.names.back().file);
 }
 
@@ -81,7 +131,9 @@ void Machine::on_environment(ConnId conn, const EnvironmentFacts& facts, Now now
   const std::uint32_t slot = s.worker_slot(conn);
   const FileId file = s.files.find(facts.digest, FileKind::environment);
   if (slot == no_index || !file.valid() || s.workers[slot].cache.find(file.value()) == nullptr) return;
-  facts.ok ? s.environment_came(slot, file) : s.environment_failed(slot, file, facts.error);
+  if (!facts.ok) return s.environment_failed(slot, file, facts);
+  s.environment_came(slot, file);
+  s.shared_environment_came(slot, file, facts.serves);
 }
 
 std::vector<std::uint32_t> State::users_of_environment(std::uint32_t slot, FileId file) const {
@@ -106,7 +158,11 @@ void State::environment_came(std::uint32_t slot, FileId file) {
   }
 }
 
-void State::environment_failed(std::uint32_t slot, FileId file, const std::string& error) {
+// Evicted: tasks that crossed that on their way are given back by the worker, and it is offered again.
+void State::environment_failed(std::uint32_t slot, FileId file, const EnvironmentFacts& facts) {
+  drop_wish(wish_for(slot, file.value(), workers[slot].cache.find(file.value())->number));
+  if (facts.evicted) return forget_copy(slot, file);
+  const std::string& error = facts.error;
   const ConnId conn = workers[slot].conn;
   std::string name;
   for (const std::uint32_t index : users_of_environment(slot, file)) {
@@ -114,7 +170,9 @@ void State::environment_failed(std::uint32_t slot, FileId file, const std::strin
     name = environments[spec_of(tasks[task])->environment - 1].name;
     fill_outcome(index);
     abandon(index);
-    const bool enough = ++history_of(task).environment_failures > tolerated_failures;
+    auto& failures = history_of(task).environment_failures;
+    failures += facts.retry ? 1 : weight_of_refusal;
+    const bool enough = failures > tolerated_failures;
     if (tasks[task].attempt != no_index) {
       Report report;
       report.kind = ReportKind::copy_lost;

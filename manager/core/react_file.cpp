@@ -51,11 +51,10 @@ void State::on_stat(FileId file, const StatResult& result) {
   files.add_reference(file);
   for (const TaskId id : waiters) {
     const std::uint32_t task = ids.find(id.value());
-    if (task == no_index || tasks[task].state != TaskState::ready || tasks[task].where != Where::files) continue;
-    if (!result.found) {
+    if (result.found) {
+      one_less_to_wait_for(id);
+    } else if (task != no_index && tasks[task].state == TaskState::ready && tasks[task].where == Where::files) {
       finish(task, protocol::ResultCode::input_missing, files[file].error);
-    } else if (--tasks[task].next == 0) {
-      enqueue(task);
     }
   }
   files.release(file);

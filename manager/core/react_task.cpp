@@ -104,12 +104,8 @@ void State::enter_ready(std::uint32_t task) {
     timers.add({now.time + left, TimerKind::task_start, record.id.value(), 0});
     return;
   }
-  if (spec->local_files == 0) {
-    enqueue(task);
-    return;
-  }
-  std::uint32_t pending = 0;
-  for (std::uint32_t i = 0; i < spec->inputs; ++i) {
+  std::uint32_t pending = await_environment(task) ? 1 : 0;
+  for (std::uint32_t i = 0; i < spec->inputs && spec->local_files > 0; ++i) {
     const FileId file(spec.input(i).file);
     if (!FileTable::is_local(files[file].kind) || files[file].variable) continue;
     want_stat(file, record.id, pending);
@@ -125,6 +121,12 @@ void State::enter_ready(std::uint32_t task) {
   }
   record.where = Where::files;
   record.next = pending;
+}
+
+void State::one_less_to_wait_for(TaskId id) {
+  const std::uint32_t task = ids.find(id.value());
+  if (task == no_index || tasks[task].state != TaskState::ready || tasks[task].where != Where::files) return;
+  if (--tasks[task].next == 0) enqueue(task);
 }
 
 void State::enqueue(std::uint32_t task) {

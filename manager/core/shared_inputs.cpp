@@ -22,6 +22,7 @@ ObjectId State::shared_object(std::uint32_t slot, FileId file) {
   if (record.kind == FileKind::file && record.known == FileKnown::found && !record.directory) bytes = record.size;
   if (record.kind == FileKind::piece) bytes = record.length;
   if (record.kind == FileKind::buffer && record.data) bytes = record.data->size();
+  if (record.kind == FileKind::environment) bytes = record.size;
   if (!record.cached || bytes < config.peer_min_bytes || bytes == 0) return 0;
   const auto [at, fresh] = shared.ids.try_emplace({file.value(), record.version}, shared.next);
   if (fresh) {
@@ -30,6 +31,7 @@ ObjectId State::shared_object(std::uint32_t slot, FileId file) {
     object.version = record.version;
     object.bytes = bytes;
     shared.plan.add_object(at->second, bytes);
+    if (record.kind == FileKind::environment) share_environment(at->second, object);
   }
   return at->second;
 }
@@ -37,7 +39,9 @@ ObjectId State::shared_object(std::uint32_t slot, FileId file) {
 void State::stage_copy(std::uint32_t slot, std::uint32_t attempt, FileId file, std::uint32_t number,
                        std::string_view remote) {
   const Attempt& a = attempts[attempt];
-  const ObjectId object = shared_object(slot, file);
+  // Environments are always offered at once; the worker itself asks where to get what it lacks.
+  const bool offered = files[file].kind == FileKind::environment;
+  const ObjectId object = offered ? 0 : shared_object(slot, file);
   if (object == 0 || shared.wishes.contains({slot, object}))
     return stage(slot, file, number, remote, {a.serial, tasks[a.task].id});
   SharedWish& wish = shared.wishes[{slot, object}];
@@ -108,6 +112,7 @@ void State::give_order(const PeerOrder& order) {
   SharedWish& wish = shared.wishes.at({order.target, order.object});
   wish.order = order.id;
   const SharedInput& input = shared.objects.at(order.object);
+  if (input.environment) return order_environment(order, input);
   const FileId file(input.file);
   if (order.source == no_index)
     return stage(order.target, file, wish.number, std::string(wish.remote), {wish.serial, wish.task});
@@ -159,7 +164,7 @@ void State::drop_object_if_unused(ObjectId object) {
 // The manager has sent it. Only content that is what the digest is made of may be passed on.
 void State::shared_copy_sent(std::uint32_t slot, const Staging& staging, const StageDone& done) {
   const auto wish = wish_for(slot, staging.file, staging.number);
-  if (wish == shared.wishes.end()) return;
+  if (wish == shared.wishes.end() || shared.objects.at(wish->first.second).environment) return;
   const ObjectId object = wish->first.second;
   const SharedInput& input = shared.objects.at(object);
   const CacheEntry* entry = workers[slot].cache.find(staging.file);
@@ -193,6 +198,8 @@ void State::on_peer_done(std::uint32_t slot, const PeerOutcome& outcome) {
   const auto wish = shared.wishes.find({slot, order.object});
   if (!outcome.ok) {
     ++counters.peer_failures;
+    if (shared.objects.at(order.object).environment)
+      counters.bytes_by_peers += static_cast<std::int64_t>(outcome.bytes);
     notice(NoticeLevel::debug, "worker " + workers[slot].hostname + " did not get " +
                                    files[FileId(shared.objects.at(order.object).file)].source + " from worker " +
                                    workers[order.source].hostname + " (" + workers[order.source].address +
@@ -203,7 +210,8 @@ void State::on_peer_done(std::uint32_t slot, const PeerOutcome& outcome) {
   }
   const SharedInput& input = shared.objects.at(order.object);
   ++counters.peer_transfers;
-  counters.bytes_by_peers += static_cast<std::int64_t>(input.bytes);
+  counters.bytes_by_peers += static_cast<std::int64_t>(input.environment ? outcome.bytes : input.bytes);
+  if (input.environment) return;  // it has arrived when the worker says that it is ready
   CacheEntry* entry = workers[slot].cache.find(input.file);
   const bool current = entry != nullptr && entry->number == wish->second.number && entry->version == input.version;
   if (current) {

@@ -22,6 +22,7 @@ namespace taskmill::manager {
 struct SharedInput {
   std::uint32_t file = no_index, version = 0;
   std::uint64_t bytes = 0;
+  bool environment = false;
   bool digest_asked = false;
   ContentDigest digest{};
   unsigned mode = 0;

@@ -93,6 +93,7 @@ struct State {
   std::map<std::vector<std::string>, std::uint32_t> feature_set_ids;
   std::vector<EnvironmentPlan> environments;
   StringMap<std::uint32_t> environment_names;  ///< the latest plan of each name
+  std::unordered_map<std::uint32_t, std::vector<TaskId>> expected_environments;  ///< not declared yet; who waits
   Slab<Worker, 6> workers;
   IdMap conns;
   std::vector<WorkerType> types;
@@ -125,6 +126,8 @@ struct State {
   // --- react_task.cpp ---
   Expected<TaskId> submit(const TaskSpec& spec, std::size_t count);
   bool cancel(std::uint32_t task);
+  /// A stat or an environment that the task has waited for is there.
+  void one_less_to_wait_for(TaskId id);
   void enter_ready(std::uint32_t task);  ///< new or returned: files, delay, queue
   void enqueue(std::uint32_t task);
   void admit_arrivals();
@@ -169,12 +172,14 @@ struct State {
   // --- react_environment.cpp ---
   /// 1 + number of the plan, 0: it needs none; nothing: not declared.
   [[nodiscard]] std::optional<std::uint32_t> environment_index(const TaskSpec& spec) const;
+  /// It is not there yet: the task will hear of it.
+  [[nodiscard]] bool await_environment(std::uint32_t task);
   void use_environment(std::uint32_t attempt);
   void describe_environment(const Attempt& attempt, std::size_t outputs, protocol::TaskDescription& d);
   void wrap_for_environment(const Attempt& attempt, std::string& command) const;
   [[nodiscard]] std::vector<std::uint32_t> users_of_environment(std::uint32_t worker, FileId file) const;
   void environment_came(std::uint32_t worker, FileId file);
-  void environment_failed(std::uint32_t worker, FileId file, const std::string& error);
+  void environment_failed(std::uint32_t worker, FileId file, const EnvironmentFacts& facts);
 
   // --- shared_inputs.cpp ---
   using WishAt = std::map<std::pair<std::uint32_t, ObjectId>, SharedWish>::iterator;
@@ -194,6 +199,11 @@ struct State {
   void on_peer_done(std::uint32_t worker, const PeerOutcome& outcome);
   void begin_waiting_attempts(std::uint32_t worker, RemoteName name);
   void share_lost(std::uint32_t worker, std::uint32_t file, std::uint32_t version);
+  // shared_environments.cpp
+  void share_environment(ObjectId object, SharedInput& input);
+  void wish_environment(std::uint32_t worker, FileId file, const std::string& digest, std::uint64_t missing_bytes);
+  void order_environment(const PeerOrder& order, const SharedInput& input);
+  void shared_environment_came(std::uint32_t worker, FileId file, bool serves);
   void join_shared(std::uint32_t worker);
   void leave_shared(std::uint32_t worker);
 

@@ -53,9 +53,10 @@ struct OutputSpec {
 /// How a software environment reaches workers (docs/environments.md). Native ones get `digest` offered; for others
 /// `runner` and `archive` are cached inputs, and the command is wrapped.
 struct EnvironmentPlan {
-  std::string name;    ///< as in TaskSpec::environment_archive
-  std::string digest;  ///< of the tar stream, 64 hex digits
-  bool native = true;  ///< can be offered at all
+  std::string name;         ///< as in TaskSpec::environment_archive
+  std::string digest;       ///< of the tar stream, 64 hex digits
+  std::uint64_t bytes = 0;  ///< of the tar stream
+  bool native = true;       ///< can be offered at all
   InputSpec runner, archive;
   std::string command_head;  ///< what stands before the quoted command
 };

@@ -26,25 +26,25 @@ std::optional<archive::Digest> to_digest(const std::string& bytes) {
 
 Expected<bool> EnvironmentLibrary::add(const std::string& archive, const archive::Digest& digest,
                                        const std::string& name) {
-  const std::lock_guard lock(mutex_);
-  if (!store_) {
-    archive::ChunkStoreOptions options;
-    options.max_bytes = store_limit;
-    auto store = archive::ChunkStore::open(directory_, options);
-    if (!store) return store.error();
-    store_ = std::move(*store);
-  }
-  auto index = store_->find_index(digest);
-  if (!index || !store_->has_all(*index)) {
+  // In a store of its own, so that others read meanwhile; it takes the place of theirs when it has everything.
+  archive::ChunkStoreOptions options;
+  options.max_bytes = store_limit;
+  auto store = archive::ChunkStore::open(directory_, options);
+  if (!store) return store.error();
+  auto index = (*store)->find_index(digest);
+  if (!index || !(*store)->has_all(*index)) {
     auto source = archive::FileSource::open(archive);
     if (!source) return source.error();
-    auto cut = store_->ingest(**source);
+    auto cut = (*store)->ingest(**source);
     if (!cut) return cut.error();
     if (cut->stream != digest) return make_error(archive + " changed while it was read");
     index = std::move(*cut);
   }
-  if (index->chunks.size() > most_chunks) return false;
+  const bool offered = index->chunks.size() <= most_chunks;
   const auto size = index->bytes();
+  const std::lock_guard lock(mutex_);
+  store_ = std::move(*store);
+  if (!offered) return false;
   known_[digest] = std::make_shared<const OfferedEnvironment>(OfferedEnvironment{std::move(*index), name, size});
   return true;
 }

@@ -1,8 +1,8 @@
 // The environments of this manager as chunks, to be offered to native workers (docs/extensions.md, env).
 //
 // Chunks lie compressed in the cache directory, one store for all managers of the user; what was cut once is found
-// there by the next run. add() reads the whole archive and blocks; offer() and list() are quick; portions of chunks are
-// read on the pool. All calls may come from any thread.
+// there by the next run. add() reads the whole archive and blocks, but nobody else; one at a time. offer() and list()
+// are quick; portions of chunks are read on the pool. All calls may come from any thread.
 #pragma once
 
 #include <map>

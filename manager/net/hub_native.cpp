@@ -1,4 +1,6 @@
 // The hub and native workers: what is wanted of them, and what they did (docs/extensions.md).
+#include <algorithm>
+
 #include "manager/net/hub.hpp"
 #include "protocol/pb/frames.hpp"
 
@@ -6,8 +8,10 @@ namespace taskmill::manager {
 
 void Hub::environment_reported(const Peer& peer, const pb::EnvironmentReady& ready) {
   auto& counts = environments_;
-  counts.bytes_sent += static_cast<std::int64_t>(ready.received_bytes());
+  counts.bytes_sent +=
+      static_cast<std::int64_t>(ready.received_bytes() - std::min(ready.received_bytes(), ready.peer_bytes()));
   counts.bytes_reused += static_cast<std::int64_t>(ready.reused_bytes());
+  if (ready.evicted()) return;
   ++(!ready.ok() ? counts.failed : ready.unpacked() ? counts.unpacked : counts.found);
   if (!ready.ok()) return;  // the machine says why
   note(NoticeLevel::debug, peer.hostname() + " (" + peer.address() + ") has an environment" +

@@ -134,7 +134,7 @@ void Hub::order_transfer(const Action& action, Peer& target) {
   fetch.set_size(transfer.size);
   fetch.set_mode(transfer.mode);
   fetch.set_deadline_us(limit);
-  const auto source = peers_.find(transfer.source);
+  const auto source = transfer.source.valid() ? peers_.find(transfer.source) : peers_.end();
   const std::string token = make_token();
   // A source that is leaving is left out: without any the worker answers at once that there was none.
   if (source != peers_.end() && source->second->listening().port != 0 && !token.empty()) {
@@ -153,11 +153,13 @@ void Hub::order_transfer(const Action& action, Peer& target) {
     where->set_port(source->second->listening().port);
     where->set_token(token);
   }
-  if (fetch.sources_size() == 0) {
+  const bool from_manager = transfer.environment && !transfer.source.valid();
+  if (fetch.sources_size() == 0 && !from_manager) {
     boost::asio::post(io_, [this, id = target.id(), order = transfer.order] {
       machine_.on_peer_done(id, {order, false, true, "the source does not listen"}, aio::now());
       wake();
     });
+    if (transfer.environment) return;  // without a source it would mean the manager
   }
   protocol::append_frame(frame, fetch, false);
   target.outbound().add_frame(std::move(frame));
@@ -181,8 +183,8 @@ void Peer::on_peer_listening(std::string_view body) {
 void Peer::on_peer_done(std::string_view body) {
   const auto done = protocol::parse_frame<pb::PeerDone>(frame_kind_, body);
   if (!done) return fail(CloseReason::protocol_error, "a frame about peers that is none");
-  owner_.machine().on_peer_done(id_, {done->order(), done->ok(), done->failed_sources_size() > 0, done->error()},
-                                aio::now());
+  owner_.machine().on_peer_done(
+      id_, {done->order(), done->ok(), done->failed_sources_size() > 0, done->error(), done->bytes()}, aio::now());
   owner_.wake();
 }
 

@@ -285,7 +285,9 @@ bool Outbound::stage_environment(Op& op) {
     return true;
   }
   write_pending();
-  protocol::append_frame(wire_, context_->environments->offer(*environment), false);
+  auto offer = context_->environments->offer(*environment);
+  offer.set_planned(context_->machine.plans_transfers(conn_));
+  protocol::append_frame(wire_, offer, false);
   stage_done(op, {}, 0);
   return true;
 }

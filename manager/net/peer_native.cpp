@@ -86,7 +86,7 @@ void Peer::on_frame_body() {
 }
 
 std::shared_ptr<EnvironmentFeed> Peer::make_feed(const std::shared_ptr<Outbound::Context>& context) {
-  EnvironmentFeed::Wire wire;
+  aio::BatchFeed::Wire wire;
   wire.has_room = [this] { return outbound_->can_send_frames(); };
   wire.send = [this](std::shared_ptr<const std::string> frames) {
     outbound_->send_frames(std::move(frames), feed_ticket);
@@ -97,6 +97,10 @@ std::shared_ptr<EnvironmentFeed> Peer::make_feed(const std::shared_ptr<Outbound:
 
 void Peer::on_environment_need(std::string_view body) {
   const auto need = protocol::parse_frame<pb::EnvironmentNeed>(frame_kind_, body);
+  if (const auto digest = need && need->source() ? to_digest(need->digest()) : std::nullopt) {
+    owner_.machine().on_environment_wish(id_, digest->hex(), need->missing_bytes(), aio::now());
+    owner_.wake();
+  }
   if (!need || !feed_ || !feed_->on_need(*need, handshake_.can(protocol::Capability::zstd)))
     fail(CloseReason::protocol_error, "a request for an environment that makes no sense");
 }
@@ -106,7 +110,8 @@ void Peer::on_environment_ready(std::string_view body) {
   const auto digest = ready ? to_digest(ready->digest()) : std::nullopt;
   if (!digest) return fail(CloseReason::protocol_error, "a report on an environment that is none");
   owner_.environment_reported(*this, *ready);
-  owner_.machine().on_environment(id_, {digest->hex(), ready->ok(), ready->error()}, aio::now());
+  EnvironmentFacts facts{digest->hex(), ready->ok(), ready->error(), ready->retry(), ready->evicted(), ready->serves()};
+  owner_.machine().on_environment(id_, facts, aio::now());
 }
 
 // Results follow it soon.

@@ -31,10 +31,12 @@ void put_varint(std::string& out, std::uint64_t value) {
 struct FrameLine {
   std::size_t size = 0;  ///< of the line with its LF
   std::uint64_t length = 0;
+  FrameKind kind{};
 };
 
 // "wqx KIND LENGTH\n"; nothing and no problem: more bytes are needed.
-std::optional<FrameLine> read_line(std::span<const char> bytes, FrameKind kind, std::string& problem) {
+std::optional<FrameLine> read_line(std::span<const char> bytes, std::initializer_list<FrameKind> kinds,
+                                   std::string& problem) {
   const std::string_view text(bytes.data(), std::min(bytes.size(), max_frame_line));
   const auto end = text.find('\n');
   if (end == std::string_view::npos) {
@@ -49,11 +51,12 @@ std::optional<FrameLine> read_line(std::span<const char> bytes, FrameKind kind, 
     problem = "no frame begins here";
     return std::nullopt;
   }
-  if (*number != static_cast<std::int64_t>(kind)) {
-    problem = "a frame of kind " + std::to_string(*number) + " is not expected here";
-    return std::nullopt;
+  for (const FrameKind kind : kinds) {
+    if (*number == static_cast<std::int64_t>(kind))
+      return FrameLine{end + 1, static_cast<std::uint64_t>(*length), kind};
   }
-  return FrameLine{end + 1, static_cast<std::uint64_t>(*length)};
+  problem = "a frame of kind " + std::to_string(*number) + " is not expected here";
+  return std::nullopt;
 }
 
 // Reads fields from what is here of a body. `short_of_bytes`: the body goes on behind what is here.
@@ -124,7 +127,7 @@ bool read_field(FieldReader& reader, std::uint64_t key, PeerHead& head, bool& co
 }  // namespace
 
 std::optional<PeerHead> read_peer_head(std::span<const char> bytes, std::string& problem) {
-  const auto line = read_line(bytes, FrameKind::peer_data, problem);
+  const auto line = read_line(bytes, {FrameKind::peer_data}, problem);
   if (!line) return std::nullopt;
   const std::string_view all(bytes.data(), std::min(bytes.size(), max_peer_head));
   const auto here = static_cast<std::size_t>(std::min<std::uint64_t>(all.size() - line->size, line->length));
@@ -179,7 +182,7 @@ void append_peer_error(std::string& out, const std::string& error) {
 }
 
 std::optional<PeerAsked> read_peer_request(std::span<const char> bytes, std::string& problem) {
-  const auto line = read_line(bytes, FrameKind::peer_request, problem);
+  const auto line = read_line(bytes, {FrameKind::peer_request}, problem);
   if (!line) return std::nullopt;
   if (line->length > max_peer_head) {
     problem = "the request is too long";
@@ -194,6 +197,30 @@ std::optional<PeerAsked> read_peer_request(std::span<const char> bytes, std::str
     return std::nullopt;
   }
   return PeerAsked{line->size + length, std::move(*request)};
+}
+
+std::optional<PeerChunk> read_peer_chunk(std::span<const char> bytes, std::string& problem) {
+  const auto line = read_line(bytes, {FrameKind::chunk_data, FrameKind::peer_data}, problem);
+  if (!line) return std::nullopt;
+  const bool is_chunk = line->kind == FrameKind::chunk_data;
+  if (line->length > (is_chunk ? max_peer_chunk : max_peer_head)) {
+    problem = "a frame that is too long for a chunk";
+    return std::nullopt;
+  }
+  const auto length = static_cast<std::size_t>(line->length);
+  if (bytes.size() - line->size < length) return std::nullopt;
+  const auto body = bytes.subspan(line->size, length);
+  PeerChunk read;
+  read.size = line->size + length;
+  pb::PeerData refusal;
+  const bool ok = is_chunk ? parse_frame(static_cast<std::uint32_t>(line->kind), body, read.chunk)
+                           : parse_frame(static_cast<std::uint32_t>(line->kind), body, refusal);
+  read.error = refusal.error().substr(0, max_error);
+  if (!ok || (!is_chunk && read.error.empty())) {
+    problem = "not a chunk";
+    return std::nullopt;
+  }
+  return read;
 }
 
 }  // namespace taskmill::protocol

@@ -31,6 +31,13 @@ Outcome request_of(std::string_view bytes) {
   return {asked->size, 0, asked->request.offset(), true, false, asked->request.token(), outcome.problem};
 }
 
+Outcome chunk_of(std::string_view bytes) {
+  Outcome outcome;
+  const auto read = read_peer_chunk(bytes, outcome.problem);
+  if (!read) return outcome;
+  return {read->size, read->chunk.data().size(), read->chunk.index(), true, false, read->error, outcome.problem};
+}
+
 // The first prefix that is not "more bytes are needed" must say the same as the whole.
 template <class Read>
 void check_prefixes(std::string_view stream, Read read) {
@@ -50,6 +57,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::string_view stream(reinterpret_cast<const char*>(data), size);
   check_prefixes(stream, head_of);
   check_prefixes(stream, request_of);
+  check_prefixes(stream, chunk_of);
   const Outcome head = head_of(stream);
   if (!head.found || head.size + head.length > size) return 0;
   // What is taken as a head is a frame of protobuf, too.

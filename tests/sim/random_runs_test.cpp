@@ -8,7 +8,7 @@ namespace {
 
 using namespace taskmill::manager;
 
-std::vector<SimTask> random_tasks(Random& random, std::size_t count) {
+std::vector<SimTask> random_tasks(Random& random, std::size_t count, bool environments) {
   std::vector<SimTask> tasks;
   for (std::size_t i = 0; i < count; ++i) {
     SimTask t;
@@ -18,6 +18,7 @@ std::vector<SimTask> random_tasks(Random& random, std::size_t count) {
     if (random.below(3) == 0) t.spec.resources.memory = static_cast<std::int64_t>(100 * (1 + random.below(10)));
     if (random.below(4) == 0) t.spec.priority = static_cast<double>(random.below(4));
     if (random.below(10) == 0) t.spec.algorithm = static_cast<Algorithm>(1 + random.below(5));
+    if (environments && random.below(2) == 0) t.spec.environment_archive = "env" + std::to_string(random.below(2));
     t.spec.may_run_twice = random.below(4) != 0;
     for (std::uint64_t k = random.below(3); k > 0; --k) {
       InputSpec input;
@@ -77,13 +78,15 @@ SimOptions random_options(std::uint64_t seed, Random& random) {
   o.config.peer_transfers = static_cast<int>(1 + random.below(3));
   o.fail_peer = sometimes(0.2);
   o.silence_peer = sometimes(0.1);
+  o.environments = random.below(3) != 0;
+  o.fail_environment = sometimes(0.1);
   return o;
 }
 
 SimResult play(std::uint64_t seed) {
   Random random(seed);
   const SimOptions options = random_options(seed, random);
-  return SimWorld(options, random_tasks(random, 20 + random.below(150))).run();
+  return SimWorld(options, random_tasks(random, 20 + random.below(150), seed % 2 == 0)).run();
 }
 
 class RandomRuns : public ::testing::TestWithParam<std::uint64_t> {};
@@ -117,6 +120,25 @@ TEST(PeerTransfers, TheManagerSendsACommonInputOnlyAFewTimes) {
   EXPECT_EQ(result.succeeded, 100U);
   EXPECT_LE(result.staged, 3U);
   EXPECT_EQ(result.passed_on + result.staged, 100U);
+}
+
+TEST(PeerTransfers, TheManagerSendsAnEnvironmentOnlyAFewTimes) {
+  SimOptions options;
+  options.check = true;
+  options.peers = options.environments = true;
+  options.workers = 100;
+  options.cores = 1;
+  std::vector<SimTask> tasks(100);
+  for (SimTask& task : tasks) {
+    task.spec.command = "task";
+    task.spec.resources.cores = 1;
+    task.spec.environment_archive = "env0";
+  }
+  const SimResult result = SimWorld(options, std::move(tasks)).run();
+  EXPECT_TRUE(result.problems.empty()) << result.problems.front();
+  EXPECT_EQ(result.succeeded, 100U);
+  EXPECT_LE(result.environments_from_manager, 3U);
+  EXPECT_EQ(result.passed_on + result.environments_from_manager, 100U);
 }
 
 TEST(Replay, TheSameSeedGivesTheSameTrace) {

@@ -101,6 +101,15 @@ class MachineDriver {
     machine.on_peer_listening(conn, now);
     return conn;
   }
+  /// The same, and it unpacks environments.
+  ConnId connect_environment_peer(const std::string& host = "node") {
+    const ConnId conn = connect({}, host);
+    WorkerFacts facts;
+    facts.peers = facts.environments = true;
+    machine.on_native(conn, facts, now);
+    machine.on_peer_listening(conn, now);
+    return conn;
+  }
   void end_transfer(Transfer& transfer, bool ok, bool blame = true) {
     transfer.over = true;
     machine.on_peer_done(transfer.target, {transfer.order, ok, blame, ok ? "" : "broken"}, now);

@@ -26,6 +26,8 @@ void SimWorld::perform_peers(const Action& a, const Effects& effects) {
   const std::string name(effects.view(a.name));
   if (a.kind != ActionKind::peer_await && a.kind != ActionKind::peer_transfer) return;
   Node& node = nodes_[conn];
+  if (a.kind == ActionKind::peer_transfer && effects.transfers.at(a.index).environment)
+    return order_environment(conn, effects.transfers.at(a.index));
   if (!node.cache.contains(name)) node.awaited.insert(name);
   if (a.kind == ActionKind::peer_await) return;
   const PeerTransfer& transfer = effects.transfers.at(a.index);
@@ -40,21 +42,23 @@ void SimWorld::perform_peers(const Action& a, const Effects& effects) {
 }
 
 void SimWorld::deliver_peers(const Event& e) {
-  if (e.what != What::peer_done) return;
+  if (e.what != What::peer_done) return deliver_environments(e);
   const Transfer transfer = transfers_[e.index];
+  const bool environment = transfer.source_name.empty();
   Node& node = nodes_[e.conn];
   const Node& source = nodes_[transfer.source];
   PeerOutcome outcome;
   outcome.order = transfer.order;
-  outcome.ok = node.awaited.contains(transfer.name) && source.alive && source.cache.contains(transfer.source_name) &&
-               !chance(options_.fail_peer);
+  outcome.ok = node.awaited.contains(transfer.name) && source.alive &&
+               source.cache.contains(environment ? transfer.name : transfer.source_name) && !chance(options_.fail_peer);
   outcome.blame = !outcome.ok && random_.below(2) == 0;
-  if (outcome.ok) {
-    ++result_.passed_on;
+  if (outcome.ok) ++result_.passed_on;
+  if (outcome.ok && !environment) {
     node.cache.insert(transfer.name);
     came(e.conn, transfer.name);
   }
   machine_->on_peer_done(ConnId(e.conn), outcome, now_);
+  if (outcome.ok && environment) unpacked(e.conn, static_cast<std::uint32_t>(transfer.name.back() - '0'));
 }
 
 void SimWorld::answer_digests(const Effects& effects) {

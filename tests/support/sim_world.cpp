@@ -22,6 +22,7 @@ SimWorld::SimWorld(const SimOptions& options, std::uint32_t count, Source source
   ended_.resize(count_ + std::size_t{1}, 0);
   live_.resize(count_ + std::size_t{1}, 0);
   truth_.reserve(count_);
+  declare_environments();
 }
 
 SimWorld::SimWorld(const SimOptions& options, std::vector<SimTask> tasks)
@@ -131,7 +132,8 @@ void SimWorld::join() {
   greeting.os = "Linux";
   greeting.arch = "x86_64";
   machine_->on_greeting(id, greeting, now_);
-  machine_->on_native(id, {.measures = true, .enforces = true, .peers = options_.peers}, now_);
+  machine_->on_native(
+      id, {.measures = true, .enforces = true, .environments = options_.environments, .peers = options_.peers}, now_);
   if (options_.peers && conn % 7 != 3) machine_->on_peer_listening(id, now_);  // some can only receive
   const auto report = [&](std::string_view name, double v) {
     machine_->on_resource(id, protocol::ResourceReport{name, v, v, v}, now_);
@@ -346,11 +348,13 @@ void SimWorld::perform(const Action& a, const Effects& effects) {
         event.index = random_.below(2) == 0 ? 1 : 0;
       } else {
         event.what = What::staged;
-        if (options_.check && !node.cache.insert(std::string(effects.view(a.name))).second)
+        const bool offer = a.file_kind == FileKind::environment;  // again after a failure
+        if (!node.cache.insert(std::string(effects.view(a.name))).second && options_.check && !offer)
           problem(std::string(effects.view(a.name)) + " was sent to a worker that has it");
         came(conn, std::string(effects.view(a.name)));
       }
       to_manager(conn, event);
+      if (a.file_kind == FileKind::environment && event.what == What::staged) offer_environment(conn, a, effects);
       break;
     case ActionKind::send_task: {
       Run run;
@@ -371,6 +375,7 @@ void SimWorld::perform(const Action& a, const Effects& effects) {
               options_.fail_stage == 0)
             problem("task " + std::to_string(a.task.value()) + " lacks " + input.cache_name);
         }
+        if (!description_.environment.empty()) run.inputs.push_back(description_.environment);
       }
       machine_->on_task_sent(a.conn, a.task, a.attempt, now_);
       ++result_.dispatched;

@@ -42,8 +42,9 @@ struct SimOptions {
   bool jitter = true;           ///< latency towards the manager varies by up to as much again
   bool enforce_memory = false;  ///< a task above its box is stopped with RESOURCE_EXHAUSTION
   bool measure = true;
-  double slow_workers = 0;  ///< share of workers on which tasks take ten times as long
-  bool peers = false;       ///< workers pass large inputs on
+  double slow_workers = 0;    ///< share of workers on which tasks take ten times as long
+  bool peers = false;         ///< workers pass large inputs on
+  bool environments = false;  ///< workers unpack "env0", "env1"; otherwise these are inputs of wrapped commands
   // Faults, each until `calm_at`.
   Duration calm_at{0};
   double lose_worker = 0;  ///< chance per finished task that its worker is lost (another one joins)
@@ -54,13 +55,14 @@ struct SimOptions {
   double congest = 0;
   double invalidate = 0;
   double fail_peer = 0, silence_peer = 0;  ///< chances per transfer between workers
+  double fail_environment = 0;             ///< chance that one cannot be unpacked
   bool check = false;                      ///< verify everything (slow)
   bool describe = true;                    ///< ask for the block of every task, as a real shell does
 };
 
 struct SimResult {
   std::uint64_t finished = 0, cancelled = 0, succeeded = 0, dispatched = 0, exhausted_attempts = 0, staged = 0,
-                passed_on = 0;
+                passed_on = 0, environments_from_manager = 0;
   Duration makespan{0};
   double allocated_mb_s = 0, used_mb_s = 0;  ///< memory times time, all attempts
   double allocated_core_s = 0, used_core_s = 0;
@@ -94,7 +96,9 @@ class SimWorld {
     alive,
     uncongest,
     stat,
-    peer_done
+    peer_done,
+    environment_wanted,
+    environment_came
   };
   struct Event {
     Time at;
@@ -149,6 +153,12 @@ class SimWorld {
   void perform_peers(const manager::Action& action, const manager::Effects& effects);
   void deliver_peers(const Event& event);
   void answer_digests(const manager::Effects& effects);
+  // sim_environments.cpp
+  void declare_environments();
+  void offer_environment(std::uint32_t conn, const manager::Action& action, const manager::Effects& effects);
+  void order_environment(std::uint32_t conn, const manager::PeerTransfer& transfer);
+  void deliver_environments(const Event& event);
+  void unpacked(std::uint32_t conn, std::uint32_t number);
   void problem(std::string text);
   void mix(std::uint64_t value);
   [[nodiscard]] bool faulty() const { return now_.time - start_.time < options_.calm_at; }

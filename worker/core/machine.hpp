@@ -102,6 +102,9 @@ class Machine {
   void on_environment_ready(const std::string& digest, Time now);
   /// Tasks that wait for it, or name it later, are given back.
   void on_environment_failed(const std::string& digest, Time now);
+  /// It had to make room: a task that still names it is given back. Only when no task here names it.
+  void on_environment_evicted(const std::string& digest);
+  [[nodiscard]] bool uses_environment(const std::string& digest) const;
   void on_work(Time now) { life_.on_work(now); }
 
   // --- what became of effects ---

@@ -37,6 +37,13 @@ void Machine::on_environment_failed(const std::string& digest, Time now) {
   }
 }
 
+void Machine::on_environment_evicted(const std::string& digest) { environments_.erase(digest); }
+
+bool Machine::uses_environment(const std::string& digest) const {
+  return std::any_of(slots_.begin(), slots_.end(),
+                     [&](const auto& item) { return item.second->description.environment == digest; });
+}
+
 // False when the task cannot run here: it was given back.
 bool Machine::await_environment(TaskSlot& task) {
   if (task.description.environment.empty()) return true;

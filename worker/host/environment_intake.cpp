@@ -18,7 +18,7 @@ using archive::Status;
 constexpr std::uint64_t window = std::uint64_t{16} << 20U;
 constexpr std::uint64_t portion = std::uint64_t{2} << 20U;
 constexpr std::chrono::milliseconds busy_pause{20};
-constexpr std::chrono::minutes busy_limit{10};
+constexpr std::chrono::seconds life_interval{1};
 constexpr std::size_t most_chunks = 4'000'000;
 
 bool is_shortage(std::string_view text) { return text.starts_with("disk ") || text.starts_with("not enough disk"); }
@@ -35,6 +35,7 @@ struct EnvironmentIntake::Receiving {
   std::size_t asked = 0;               ///< of missing
   std::size_t taken = 0;               ///< of missing
   std::uint64_t on_the_way = 0;        ///< plain bytes asked for and not taken
+  std::uint64_t left = 0;              ///< plain bytes of what is missing and not taken
   std::uint64_t received = 0;
   std::uint64_t reused = 0;
 };
@@ -79,25 +80,51 @@ Expected<std::shared_ptr<const archive::EnvironmentLease>> EnvironmentIntake::ob
   const auto shared = [](archive::EnvironmentLease lease) {
     return std::make_shared<const archive::EnvironmentLease>(std::move(lease));
   };
-  const auto start = std::chrono::steady_clock::now();
+  archive::EnvironmentStore* store = &places_.store;
+  std::optional<std::int64_t> sign;
+  std::chrono::steady_clock::time_point seen;
   for (;;) {
     outcome.retry = true;  // until something of the content itself is wrong
-    auto beginning = store_.begin(wish_.digest, archive::DigestOf::plain, std::max(wish_.unpacked_size, wish_.size));
+    auto beginning = store->begin(wish_.digest, archive::DigestOf::plain, std::max(wish_.unpacked_size, wish_.size));
     if (!beginning) return beginning.error();
-    if (auto* lease = std::get_if<archive::EnvironmentLease>(&*beginning)) return shared(std::move(*lease));
-    if (std::holds_alternative<archive::Busy>(*beginning)) {
-      if (std::chrono::steady_clock::now() - start > busy_limit)
-        return make_error("another worker of this machine has been busy with it for ten minutes");
-      if (auto waited = pause(); !waited) return waited.error();
+    if (auto* lease = std::get_if<archive::EnvironmentLease>(&*beginning)) {
+      outcome.serves = archive::ChunkStore::lists(places_.chunk_directory, wish_.digest);
+      return shared(std::move(*lease));
+    }
+    if (const auto* busy = std::get_if<archive::Busy>(&*beginning)) {
+      const auto now = std::chrono::steady_clock::now();
+      if (!sign || *sign != busy->sign) seen = now;
+      sign = busy->sign;
+      if (now - seen >= places_.patience && store == &places_.store) {
+        auto own = places_.own();
+        if (!own) return own.error();
+        store = *own;
+        sign.reset();
+      } else if (auto waited = pause(); !waited) {
+        return waited.error();
+      }
       continue;
     }
     auto& build = *std::get<std::unique_ptr<archive::EnvironmentBuild>>(*beginning);
-    if (auto received = receive(build, outcome); !received) return received.error();
-    outcome.retry = false;
+    build_ = &build;
+    auto received = receive(build, outcome);
+    build_ = nullptr;
+    if (!received) return received.error();
     auto lease = build.finish();
+    outcome.retry = !lease && is_shortage(lease.error().text);
     if (!lease) return lease.error();
     outcome.unpacked = true;
     return shared(std::move(*lease));
+  }
+}
+
+template <class Done>
+void EnvironmentIntake::wait_until(std::unique_lock<std::mutex>& lock, Done done) {
+  while (!changed_.wait_for(lock, life_interval, [&] { return cancelled_ || done(); })) {
+    if (build_ == nullptr) continue;
+    lock.unlock();
+    build_->show_life();
+    lock.lock();
   }
 }
 
@@ -139,22 +166,24 @@ Expected<std::string> EnvironmentIntake::await_list(const std::optional<archive:
   if (base) question.base = base->stream;
   ask_(std::move(question));
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [this] { return cancelled_ || list_; });
+  wait_until(lock, [this] { return list_.has_value(); });
   if (cancelled_) return given_up();
   return {boost::system::in_place_value, std::move(*list_)};
 }
 
 Status EnvironmentIntake::receive(archive::EnvironmentBuild& build, EnvironmentOutcome& outcome) {
-  auto chunks = archive::ChunkStore::open(chunk_directory_, chunk_options_);
+  auto chunks = archive::ChunkStore::open(places_.chunk_directory, places_.chunk_options);
   if (!chunks) return chunks.error();
   auto index = fetch_list(**chunks);
   if (!index) return index.error();
   archive::ChunkStore::Intake keep(**chunks);
-  Receiving receiving{**chunks, keep, *index, {}, 0, 0, 0, 0, 0};
+  Receiving receiving{**chunks, keep, *index, {}, 0, 0, 0, 0, 0, 0};
   std::unordered_set<archive::Digest, archive::DigestHash> seen;
   for (std::uint32_t i = 0; i < index->chunks.size(); ++i) {
     const auto& digest = index->chunks[i].digest;
-    if (!(*chunks)->has(digest) && seen.insert(digest).second) receiving.missing.push_back(i);
+    if ((*chunks)->has(digest) || !seen.insert(digest).second) continue;
+    receiving.missing.push_back(i);
+    receiving.left += index->chunks[i].length;
   }
   for (std::uint32_t i = 0; i < index->chunks.size(); ++i) {
     auto chunk = chunk_at(receiving, i);
@@ -171,13 +200,16 @@ Status EnvironmentIntake::receive(archive::EnvironmentBuild& build, EnvironmentO
   }
   outcome.received_bytes = receiving.received;
   outcome.reused_bytes = receiving.reused;
-  return keep.finish(*index);
+  if (auto kept = keep.finish(*index); !kept) return kept;
+  outcome.serves = true;
+  return {};
 }
 
 // Keeps the window full: runs of neighbours become one range.
 void EnvironmentIntake::ask_ahead(Receiving& receiving) {
   if (receiving.asked == receiving.missing.size() || receiving.on_the_way + portion > window) return;
   EnvironmentQuestion question;
+  question.left_bytes = receiving.left;
   {
     const std::lock_guard lock(mutex_);
     while (receiving.asked < receiving.missing.size() && receiving.on_the_way < window) {
@@ -212,6 +244,7 @@ Expected<std::string> EnvironmentIntake::chunk_at(Receiving& receiving, std::uin
     // Evicted or damaged since: the manager has it.
     EnvironmentQuestion question;
     question.missing.push_back({index, 1});
+    question.left_bytes = receiving.left + ref.length;
     {
       const std::lock_guard lock(mutex_);
       wanted_[index].reset();
@@ -221,6 +254,7 @@ Expected<std::string> EnvironmentIntake::chunk_at(Receiving& receiving, std::uin
   }
   auto chunk = await_chunk(receiving, index);
   receiving.on_the_way -= ref.length;
+  receiving.left -= ref.length;
   ++receiving.taken;
   return chunk;
 }
@@ -241,6 +275,7 @@ Expected<std::string> EnvironmentIntake::await_chunk(Receiving& receiving, std::
     if (tries > 0) break;
     EnvironmentQuestion again;
     again.missing.push_back({index, 1});
+    again.damaged = true;
     {
       const std::lock_guard lock(mutex_);
       wanted_[index].reset();
@@ -252,7 +287,7 @@ Expected<std::string> EnvironmentIntake::await_chunk(Receiving& receiving, std::
 
 Expected<EnvironmentIntake::Arrived> EnvironmentIntake::await(std::uint32_t index) {
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return cancelled_ || wanted_[index].has_value(); });
+  wait_until(lock, [&] { return wanted_[index].has_value(); });
   if (!wanted_[index]) return given_up();  // what has arrived is still taken in
   Arrived arrived = std::move(*wanted_[index]);
   wanted_.erase(index);

@@ -6,10 +6,11 @@
 // more bytes than that are asked for and not yet taken in.
 //
 //   run(): [lease there] ─────────────────────────────────────────────▶ Outcome
-//          [somebody else unpacks it] waits, looks again
+//          [somebody else unpacks it] waits, looks again; [that one is frozen] builds a copy for this worker alone
 //          ask list ─▶ on_list ─▶ ask chunks ─▶ on_chunk … ─▶ verify ─▶ unpack ─▶ seal ─▶ Outcome
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
@@ -32,6 +33,15 @@ struct EnvironmentWish {
   std::vector<archive::Digest> bases;
 };
 
+struct EnvironmentPlaces {
+  archive::EnvironmentStore& store;  ///< shared by the workers of a node, or not
+  /// Of this worker alone: used when whoever builds it in `store` has shown no sign of life for `patience`.
+  std::function<Expected<archive::EnvironmentStore*>()> own;
+  std::string chunk_directory;
+  archive::ChunkStoreOptions chunk_options;
+  std::chrono::milliseconds patience = std::chrono::seconds(30);
+};
+
 struct ChunkRun {
   std::uint32_t first = 0, count = 0;
 };
@@ -40,6 +50,8 @@ struct EnvironmentQuestion {
   bool list = false;
   std::optional<archive::Digest> base;
   std::vector<ChunkRun> missing;
+  bool damaged = false;          ///< the one chunk that is missing had come with other bytes
+  std::uint64_t left_bytes = 0;  ///< plain, of all that is lacking now
 };
 
 struct EnvironmentOutcome {
@@ -48,19 +60,16 @@ struct EnvironmentOutcome {
   bool retry = false;      ///< worth another try here
   bool unpacked = false;   ///< by us, now
   bool cancelled = false;  ///< nobody wants to know
+  bool serves = false;     ///< all of its chunks are in the store
   std::uint64_t received_bytes = 0, reused_bytes = 0;
+  std::uint64_t peer_bytes = 0;  ///< of what was received: from other workers
 };
 
 class EnvironmentIntake {
  public:
   using Ask = std::function<void(EnvironmentQuestion)>;
-  EnvironmentIntake(archive::EnvironmentStore& store, std::string chunk_directory,
-                    archive::ChunkStoreOptions chunk_options, EnvironmentWish wish, Ask ask)
-      : store_(store),
-        chunk_directory_(std::move(chunk_directory)),
-        chunk_options_(chunk_options),
-        wish_(std::move(wish)),
-        ask_(std::move(ask)) {}
+  EnvironmentIntake(EnvironmentPlaces places, EnvironmentWish wish, Ask ask)
+      : places_(std::move(places)), wish_(std::move(wish)), ask_(std::move(ask)) {}
 
   EnvironmentOutcome run();
 
@@ -88,12 +97,14 @@ class EnvironmentIntake {
   Expected<std::string> await_chunk(Receiving& receiving, std::uint32_t index);
   Expected<Arrived> await(std::uint32_t index);
   archive::Status pause();
+  /// Until `done`, or it is cancelled, with signs of life for those who wait for this build.
+  template <class Done>
+  void wait_until(std::unique_lock<std::mutex>& lock, Done done);
 
-  archive::EnvironmentStore& store_;
-  std::string chunk_directory_;
-  archive::ChunkStoreOptions chunk_options_;
+  EnvironmentPlaces places_;
   EnvironmentWish wish_;
   Ask ask_;
+  archive::EnvironmentBuild* build_ = nullptr;  ///< of run()
 
   std::mutex mutex_;
   std::condition_variable changed_;

@@ -99,17 +99,28 @@ bool Environments::on_offer(const pb::EnvironmentOffer& offer) {
   const auto hex = digest->hex();
   const auto at = offered_.find(hex);
   if (!offer.list().empty()) {
-    return at != offered_.end() && at->second.intake != nullptr && at->second.intake->on_list(offer.list());
+    return at != offered_.end() && at->second.transfer != nullptr &&
+           at->second.transfer->intake()->on_list(offer.list());
   }
   if (at != offered_.end() && at->second.lease != nullptr) {
     EnvironmentOutcome here;
     here.lease = at->second.lease;
+    here.serves = archive::ChunkStore::lists(chunk_directory(), *digest);
     tell(hex, at->second, here);
     context_.wake();
     return true;
   }
-  if (at != offered_.end() && at->second.intake != nullptr) return true;
-  if (at == offered_.end() && offered_.size() >= most_offered) return false;
+  if (at != offered_.end() && at->second.transfer != nullptr) return true;
+  if (at == offered_.end() && offered_.size() >= most_offered && !evict_oldest()) {
+    EnvironmentOutcome full;
+    full.retry = true;
+    full.error = std::to_string(most_offered) + " environments are in use here already";
+    tell(hex, {}, full);
+    context_.machine.on_environment_offered(hex, aio::steady_now());
+    context_.machine.on_environment_failed(hex, aio::steady_now());
+    context_.wake();
+    return true;
+  }
   return begin(hex, offer);
 }
 
@@ -127,20 +138,38 @@ bool Environments::begin(const std::string& digest, const pb::EnvironmentOffer& 
   auto ask = [this, number, &io = context_.io](EnvironmentQuestion question) {
     boost::asio::post(io, [this, number, question = std::move(question)] { on_question(number, question); });
   };
-  auto intake = std::make_shared<EnvironmentIntake>(*store_, root_ + "/chunks", chunk_options(settings_),
-                                                    std::move(wish), std::move(ask));
+  auto intake = std::make_shared<EnvironmentIntake>(places(), std::move(wish), std::move(ask));
+  auto transfer = std::make_shared<EnvironmentTransfer>(context_, std::move(intake), offer.planned());
   ++next_job_;
   Offered& offered = offered_[digest];
-  offered = {one_line(offer.name()), intake, nullptr, aio::steady_now()};
-  jobs_.emplace(number, Job{number, digest, intake, {}});
+  offered = {one_line(offer.name()), transfer, nullptr, aio::steady_now()};
+  jobs_.emplace(number, Job{number, digest, transfer, {}});
   context_.machine.on_environment_offered(digest, aio::steady_now());
   run(jobs_.at(number));
   context_.wake();
   return true;
 }
 
+// Called on the thread of an environment.
+Expected<archive::EnvironmentStore*> Environments::own_store() {
+  const std::lock_guard lock(own_mutex_);
+  if (!own_store_) {
+    const auto root = context_.space.path() + "/.env-own";
+    if (auto bad = make_private(root); !bad.empty()) return make_error(bad);
+    auto store = archive::EnvironmentStore::open(root, {});
+    if (!store) return store.error();
+    own_store_ = std::move(*store);
+  }
+  return own_store_.get();
+}
+
+EnvironmentPlaces Environments::places() {
+  EnvironmentPlaces places{*store_, [this] { return own_store(); }, chunk_directory(), chunk_options(settings_)};
+  return places;
+}
+
 void Environments::run(Job& job) {
-  job.thread = std::thread([this, number = job.number, intake = job.intake, &io = context_.io] {
+  job.thread = std::thread([this, number = job.number, intake = job.transfer->intake(), &io = context_.io] {
     const auto outcome = intake->run();
     boost::asio::post(io, [this, number, outcome] { on_outcome(number, outcome); });
     // Without it a crash of the machine would cost the next worker the unpacking.
@@ -153,23 +182,25 @@ Environments::Job* Environments::find_job(std::uint64_t number) {
   const auto at = jobs_.find(number);
   if (at == jobs_.end()) return nullptr;
   const auto offered = offered_.find(at->second.digest);
-  const bool current = offered != offered_.end() && offered->second.intake == at->second.intake;
+  const bool current = offered != offered_.end() && offered->second.transfer == at->second.transfer;
   return current ? &at->second : nullptr;
 }
 
 void Environments::on_question(std::uint64_t number, const EnvironmentQuestion& question) {
-  const Job* job = find_job(number);
-  if (job == nullptr) return;  // of a session that is over
-  pb::EnvironmentNeed need;
-  need.set_digest(bytes_of(job->intake->wish().digest));
-  need.set_list(question.list);
-  if (question.base) need.set_base(bytes_of(*question.base));
-  for (const auto& run : question.missing) {
-    auto* range = need.add_missing();
-    range->set_first(run.first);
-    range->set_count(run.count);
-  }
-  protocol::append_frame(context_.effects.lines, need, zstd());
+  if (const Job* job = find_job(number)) job->transfer->on_question(question);  // else of a session that is over
+}
+
+// The environment may be ready already, or have failed: then the order comes too late.
+void Environments::on_order(const pb::PeerFetch& order) {
+  const auto digest = digest_of(order.object());
+  const auto at = digest ? offered_.find(digest->hex()) : offered_.end();
+  if (at != offered_.end() && at->second.transfer != nullptr) return at->second.transfer->on_order(order);
+  if (order.sources_size() == 0) return;
+  pb::PeerDone done;
+  done.set_order(order.order());
+  done.set_object(order.object());
+  done.set_error("not wanted any more");
+  protocol::append_frame(context_.effects.lines, done, false);
   context_.wake();
 }
 
@@ -178,25 +209,66 @@ bool Environments::on_chunk(pb::ChunkData& chunk) {
   if (!digest || (chunk.compressed() && !zstd())) return false;
   const auto at = offered_.find(digest->hex());
   if (at == offered_.end()) return false;
-  if (at->second.intake == nullptr) return true;  // the rest of one that has failed meanwhile
-  at->second.intake->on_chunk(chunk.index(), std::move(*chunk.mutable_data()), chunk.compressed());
+  if (at->second.transfer != nullptr) at->second.transfer->on_chunk(chunk);  // else the rest of one that has failed
   return true;
 }
 
-void Environments::on_outcome(std::uint64_t number, const EnvironmentOutcome& outcome) {
+void Environments::on_outcome(std::uint64_t number, EnvironmentOutcome outcome) {
   const Job* job = find_job(number);
   if (job == nullptr || outcome.cancelled) return;
+  outcome.peer_bytes = job->transfer->peer_bytes();
   Offered& offered = offered_.at(job->digest);
-  offered.intake.reset();
+  std::exchange(offered.transfer, nullptr)->end(outcome.lease != nullptr, outcome.error);
   offered.lease = outcome.lease;
   log_outcome(offered, outcome);
   tell(job->digest, offered, outcome);
   if (outcome.lease) {
+    offered.used = aio::steady_now();
     context_.machine.on_environment_ready(job->digest, aio::steady_now());
+    make_room();
   } else {
     context_.machine.on_environment_failed(job->digest, aio::steady_now());
   }
   context_.wake();
+}
+
+// What was offered in this session is held, so that no other worker of the node removes it. Beyond the limit, what no
+// task here names is let go, and the manager is told, so that it offers it again when it is needed.
+void Environments::make_room() {
+  std::uint64_t held = 0;
+  for (const auto& [digest, offered] : offered_) held += offered.lease ? offered.lease->bytes() : 0;
+  if (held <= settings_.limit_bytes) return;
+  while (held > settings_.limit_bytes && evict_oldest()) {
+    held = 0;
+    for (const auto& [digest, offered] : offered_) held += offered.lease ? offered.lease->bytes() : 0;
+  }
+  // Removing many files takes a while.
+  (void)context_.pool.submit([store = store_, limit = settings_.limit_bytes]() -> aio::Pool::Done {
+    (void)store->evict(limit);
+    return [] {};
+  });
+}
+
+bool Environments::evict_oldest() {
+  auto oldest = offered_.end();
+  for (auto at = offered_.begin(); at != offered_.end(); ++at) {
+    const Offered& offered = at->second;
+    if (offered.lease == nullptr || offered.lease.use_count() > 1 || context_.machine.uses_environment(at->first))
+      continue;
+    if (oldest == offered_.end() || offered.used < oldest->second.used) oldest = at;
+  }
+  if (oldest == offered_.end()) return false;
+  pb::EnvironmentReady gone;
+  gone.set_digest(bytes_of(*archive::Digest::from_hex(oldest->first)));
+  gone.set_retry(true);
+  gone.set_evicted(true);
+  gone.set_error("evicted");
+  protocol::append_frame(context_.effects.lines, gone, zstd());
+  context_.log.detail("environment " + oldest->second.name + " made room");
+  context_.machine.on_environment_evicted(oldest->first);
+  offered_.erase(oldest);
+  context_.wake();
+  return true;
 }
 
 void Environments::log_outcome(const Offered& offered, const EnvironmentOutcome& outcome) const {
@@ -219,7 +291,9 @@ void Environments::tell(const std::string& digest, const Offered& offered, const
     ready.set_files(outcome.lease->entries());
   }
   ready.set_unpacked(outcome.unpacked);
+  ready.set_serves(outcome.serves);
   ready.set_received_bytes(outcome.received_bytes);
+  ready.set_peer_bytes(outcome.peer_bytes);
   ready.set_reused_bytes(outcome.reused_bytes);
   ready.set_time_us(static_cast<std::uint64_t>((aio::steady_now() - offered.since).count()));
   protocol::append_frame(context_.effects.lines, ready, zstd());
@@ -235,15 +309,20 @@ void Environments::on_thread_end(std::uint64_t number) {
 
 // What has arrived of an environment is kept, so the next session goes on from there.
 void Environments::on_session_ended() {
-  for (auto& [number, job] : jobs_) job.intake->cancel();
+  for (auto& [number, job] : jobs_) {
+    job.transfer->abandon();
+    job.transfer->intake()->cancel();
+  }
   offered_.clear();
 }
 
 void Environments::stop() { on_session_ended(); }
 
-std::shared_ptr<const archive::EnvironmentLease> Environments::lease(const std::string& digest) const {
+std::shared_ptr<const archive::EnvironmentLease> Environments::lease(const std::string& digest) {
   const auto at = offered_.find(digest);
-  return at == offered_.end() ? nullptr : at->second.lease;
+  if (at == offered_.end()) return nullptr;
+  at->second.used = aio::steady_now();
+  return at->second.lease;
 }
 
 // --- tasks ---

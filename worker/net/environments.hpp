@@ -9,17 +9,14 @@
 
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <thread>
 
 #include "worker/host/environment_intake.hpp"
 #include "worker/net/context.hpp"
-
-namespace taskmill::pb {
-class ChunkData;
-class EnvironmentOffer;
-}  // namespace taskmill::pb
+#include "worker/net/environment_transfer.hpp"
 
 namespace taskmill::worker {
 
@@ -39,35 +36,42 @@ class Environments {
   std::string prepare();
   /// A frame of the capability `env`. False: it makes no sense, and the connection is to end.
   bool on_frame(std::uint32_t kind, std::string_view body);
+  /// Where to get the chunks of one: a PeerFetch without a cache name.
+  void on_order(const pb::PeerFetch& order);
   void on_session_ended();
   void stop();
   /// Threads are still at work (after stop(): not for long).
   [[nodiscard]] bool busy() const { return !jobs_.empty(); }
+  [[nodiscard]] std::string chunk_directory() const { return root_ + "/chunks"; }
 
   /// The environment with this digest (hex), while it is ready in this session.
-  [[nodiscard]] std::shared_ptr<const archive::EnvironmentLease> lease(const std::string& digest) const;
+  [[nodiscard]] std::shared_ptr<const archive::EnvironmentLease> lease(const std::string& digest);
 
  private:
   struct Offered {
     std::string name;
-    std::shared_ptr<EnvironmentIntake> intake;  ///< while it is on its way
+    std::shared_ptr<EnvironmentTransfer> transfer;  ///< while it is on its way
     std::shared_ptr<const archive::EnvironmentLease> lease;
-    Time since{};
+    Time since{}, used{};
   };
   struct Job {
     std::uint64_t number = 0;
     std::string digest;
-    std::shared_ptr<EnvironmentIntake> intake;
+    std::shared_ptr<EnvironmentTransfer> transfer;
     std::thread thread;
   };
 
   [[nodiscard]] bool zstd() const;
   bool on_offer(const pb::EnvironmentOffer& offer);
   bool on_chunk(pb::ChunkData& chunk);
+  void make_room();
+  bool evict_oldest();
+  EnvironmentPlaces places();
+  Expected<archive::EnvironmentStore*> own_store();
   bool begin(const std::string& digest, const pb::EnvironmentOffer& offer);
   void run(Job& job);
   void on_question(std::uint64_t job, const EnvironmentQuestion& question);
-  void on_outcome(std::uint64_t job, const EnvironmentOutcome& outcome);
+  void on_outcome(std::uint64_t job, EnvironmentOutcome outcome);
   void on_thread_end(std::uint64_t job);
   void tell(const std::string& digest, const Offered& offered, const EnvironmentOutcome& outcome);
   void log_outcome(const Offered& offered, const EnvironmentOutcome& outcome) const;
@@ -76,8 +80,10 @@ class Environments {
   Context& context_;
   EnvironmentSettings settings_;
   std::string root_;
-  std::unique_ptr<archive::EnvironmentStore> store_;
-  std::map<std::string, Offered> offered_;  ///< by digest (hex)
+  std::shared_ptr<archive::EnvironmentStore> store_;
+  std::mutex own_mutex_;
+  std::unique_ptr<archive::EnvironmentStore> own_store_;  ///< for what a frozen worker of this node holds
+  std::map<std::string, Offered> offered_;                ///< by digest (hex)
   std::map<std::uint64_t, Job> jobs_;
   std::uint64_t next_job_ = 1;
 };

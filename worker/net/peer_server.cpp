@@ -4,11 +4,13 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cstring>
 #include <optional>
 #include <utility>
 
 #include "common/base/text.hpp"
 #include "protocol/pb/peer_frames.hpp"
+#include "worker/net/chunk_service.hpp"
 
 namespace taskmill::worker {
 namespace {
@@ -20,6 +22,8 @@ constexpr std::uint64_t piece = 4U << 20;  // of a file, in one frame
 constexpr Duration request_limit = std::chrono::seconds(10);
 constexpr Duration token_patience = std::chrono::seconds(5);  // its token may still be on the way
 constexpr Duration stall_limit = std::chrono::seconds(30);
+constexpr Duration idle_limit = std::chrono::minutes(5);  // between requests for chunks: the guest unpacks
+constexpr std::uint64_t chunk_ticket = 1;
 constexpr auto look_interval = std::chrono::seconds(1);
 constexpr unsigned most_fetches = 1000;
 constexpr Duration longest_ticket = std::chrono::hours(24);
@@ -43,12 +47,12 @@ class PeerServer::Guest : public aio::ConnectionHandler {
 
   /// Asked again when a token has come.
   void try_to_serve(bool final) {
-    if (!asked_ || file_ || refused_) return;
+    if (!asked_ || file_ || chunks_ || refused_) return;
     std::string name;
     const auto verdict = server_.tickets_.redeem(asked_->token(), asked_->object(), aio::steady_now(), name);
     if (verdict == PeerTickets::Verdict::unknown && !final) return;
     if (verdict != PeerTickets::Verdict::granted) return refuse(verdict_text(verdict));
-    serve(name);
+    name.empty() ? serve_chunks() : serve(name);
   }
 
   void look(Time now) {
@@ -56,31 +60,43 @@ class PeerServer::Guest : public aio::ConnectionHandler {
       if (now >= since_ + request_limit) connection_->close("no request came");
       return;
     }
-    if (!file_ && now >= since_ + token_patience) try_to_serve(true);
+    if (!file_ && !chunks_ && now >= since_ + token_patience) try_to_serve(true);
     if (connection_->bytes_out() != seen_) {
       seen_ = connection_->bytes_out();
       since_ = now;
-    } else if (now >= since_ + stall_limit) {
+    } else if (now >= since_ + (chunks_ && chunks_->idle() ? idle_limit : stall_limit)) {
       connection_->close("the guest does not read");
     }
   }
 
  private:
   std::size_t on_data(std::span<const char> bytes) override {
-    if (asked_) return bytes.size();  // nothing more is expected
-    std::string problem;
-    auto asked = protocol::read_peer_request(bytes, problem);
-    if (!problem.empty()) {
-      connection_->close(problem);
-      return bytes.size();
+    std::size_t used = 0;
+    while (used < bytes.size() && connection_->is_open()) {
+      // Of a file nothing more is expected; of an environment not before the first was understood.
+      if (file_ || refused_) return bytes.size();
+      if (asked_ && !chunks_) break;
+      std::string problem;
+      auto asked = protocol::read_peer_request(bytes.subspan(used), problem);
+      if (!asked && problem.empty()) break;
+      if (asked && chunks_ && !chunks_->on_request(asked->request)) problem = "a request that makes no sense";
+      if (!problem.empty()) {
+        connection_->close(problem);
+        return bytes.size();
+      }
+      used += asked->size;
+      since_ = aio::steady_now();
+      if (asked_) continue;
+      asked_ = std::move(asked->request);
+      try_to_serve(false);
+      if (asked_->chunks_size() > 0 && !chunks_) connection_->pause_reading();
     }
-    if (!asked) return 0;
-    asked_ = std::move(asked->request);
-    since_ = aio::steady_now();
-    try_to_serve(false);
-    return bytes.size();
+    return used;
   }
-  void on_drained() override { send_some(); }
+  void on_drained() override { chunks_ ? chunks_->pump() : send_some(); }
+  void on_sent(std::uint64_t ticket) override {
+    if (ticket == chunk_ticket && chunks_) chunks_->on_sent();
+  }
   void on_short_file(std::uint64_t) override { connection_->close("the object became shorter"); }
   void on_closed(const aio::CloseReason& reason) override {
     server_.context_.log.detail("peer " + connection_->peer_text() + " is gone: " + reason.text);
@@ -98,6 +114,22 @@ class PeerServer::Guest : public aio::ConnectionHandler {
     file_ = std::move(file);
     server_.context_.log.detail("serving '" + name + "' to peer " + connection_->peer_text());
     send_some();
+  }
+
+  void serve_chunks() {
+    archive::Digest digest;
+    if (asked_->object().size() != digest.bytes.size()) return refuse("no environment is called so");
+    std::memcpy(digest.bytes.data(), asked_->object().data(), digest.bytes.size());
+    aio::BatchFeed::Wire wire;
+    wire.has_room = [this] { return connection_->is_open() && !connection_->is_congested(); };
+    wire.send = [this](std::shared_ptr<const std::string> batch) {
+      connection_->send_buffer(std::move(batch), chunk_ticket);
+    };
+    wire.fail = [this](const std::string& why) { refuse(why); };
+    chunks_.emplace(server_.chunk_directory_(), digest, server_.context_.pool, std::move(wire));
+    server_.context_.log.detail("serving an environment to peer " + connection_->peer_text());
+    if (!chunks_->on_request(*asked_)) return refuse("a request that makes no sense");
+    connection_->resume_reading();  // what came behind the request
   }
 
   // A piece is a head and a range of the file, which takes no memory; on_drained() brings the next ones.
@@ -131,13 +163,15 @@ class PeerServer::Guest : public aio::ConnectionHandler {
   std::shared_ptr<aio::Connection> connection_;
   std::optional<pb::PeerRequest> asked_;
   std::shared_ptr<os::UniqueFd> file_;
+  std::optional<ChunkService> chunks_;
   std::uint64_t offset_ = 0, size_ = 0;
   bool complete_ = false, refused_ = false, sending_ = false;
   Time since_{};  ///< of the last progress
   std::uint64_t seen_ = 0;
 };
 
-PeerServer::PeerServer(Context& context) : context_(context), acceptor_(context.io), timer_(context.io) {}
+PeerServer::PeerServer(Context& context, std::function<std::string()> chunk_directory)
+    : context_(context), chunk_directory_(std::move(chunk_directory)), acceptor_(context.io), timer_(context.io) {}
 
 PeerServer::~PeerServer() = default;
 
@@ -186,7 +220,7 @@ void PeerServer::grant(const pb::PeerServe& order) {
   const auto lifetime = std::min(
       longest_ticket,
       Duration(static_cast<Duration::rep>(std::min<std::uint64_t>(order.expires_us(), longest_ticket.count()))));
-  if (!is_safe_name(order.cache_name())) return;
+  if (!order.cache_name().empty() && !is_safe_name(order.cache_name())) return;
   tickets_.grant(order.token(), order.object(), order.cache_name(), now + lifetime,
                  std::min(order.most_fetches(), most_fetches), now);
   for (auto& [id, guest] : guests_) guest->try_to_serve(false);

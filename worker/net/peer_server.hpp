@@ -1,7 +1,8 @@
 // Serves cached objects to other workers, as the manager allows (docs/extensions.md, capability `peer`).
 //
 // Listens only while a session agreed on it, on the address that the manager's connection has here. A guest sends one
-// request with a token and gets that object or one line why not. Tokens come by the manager's connection and may be
+// request with a token and gets that object or one line why not; of an environment it asks for chunks, as often as it
+// likes. Tokens come by the manager's connection and may be
 // overtaken by the guest, so an unknown one is waited for a short while. Files leave by sendfile in bounded pieces; a
 // guest that does not move for a while is dropped; there are never more than most_guests.
 #pragma once
@@ -9,6 +10,7 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -22,7 +24,8 @@ namespace taskmill::worker {
 
 class PeerServer {
  public:
-  explicit PeerServer(Context& context);
+  /// `chunk_directory`: of the environments of this worker.
+  PeerServer(Context& context, std::function<std::string()> chunk_directory);
   ~PeerServer();
   PeerServer(const PeerServer&) = delete;
   PeerServer& operator=(const PeerServer&) = delete;
@@ -39,6 +42,7 @@ class PeerServer {
   void look_around();
 
   Context& context_;
+  std::function<std::string()> chunk_directory_;
   boost::asio::ip::tcp::acceptor acceptor_;
   boost::asio::steady_timer timer_;
   PeerTickets tickets_;

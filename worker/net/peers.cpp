@@ -7,10 +7,10 @@
 
 namespace taskmill::worker {
 
-Peers::Peers(Context& context, std::function<void(const std::string&)> replaced)
+Peers::Peers(Context& context, Hooks hooks)
     : context_(context),
-      replaced_(std::move(replaced)),
-      server_(context),
+      hooks_(std::move(hooks)),
+      server_(context, hooks_.chunk_directory),
       fetcher_(context,
                {[this](const pb::PeerDone& done) { tell(done, protocol::FrameKind::peer_done); },
                 [this](const pb::PeerFetch& order, const std::string& temporary) { return adopt(order, temporary); }}) {
@@ -50,13 +50,17 @@ bool Peers::on_frame(std::uint32_t kind, std::string_view body) {
 
 bool Peers::on_serve(std::uint32_t kind, std::string_view body) {
   const auto order = protocol::parse_frame<pb::PeerServe>(kind, body);
-  if (!order || !is_safe_name(order->cache_name())) return false;
+  if (!order || (!order->cache_name().empty() && !is_safe_name(order->cache_name()))) return false;
   server_.grant(*order);
   return true;
 }
 
 bool Peers::on_fetch(std::uint32_t kind, std::string_view body) {
   const auto order = protocol::parse_frame<pb::PeerFetch>(kind, body);
+  if (order && order->cache_name().empty()) {
+    hooks_.environment(*order);
+    return true;
+  }
   if (!order || !is_safe_name(order->cache_name())) return false;
   context_.machine.on_awaited(order->cache_name(), aio::steady_now());
   if (order->sources_size() > 0) fetcher_.fetch(*order);
@@ -87,7 +91,7 @@ std::string Peers::adopt(const pb::PeerFetch& order, const std::string& temporar
     to_trash();
     return "cannot put it into the cache: " + error.message();
   }
-  replaced_(name);
+  hooks_.replaced(name);
   context_.machine.on_arrived(name, false, order.mode(), order.size(), 1, aio::steady_now());
   context_.wake();
   return {};

@@ -17,8 +17,12 @@ namespace taskmill::worker {
 
 class Peers {
  public:
-  /// `replaced`: a new object has this cache name.
-  Peers(Context& context, std::function<void(const std::string&)> replaced);
+  struct Hooks {
+    std::function<void(const std::string&)> replaced;       ///< a new object has this cache name
+    std::function<void(const pb::PeerFetch&)> environment;  ///< an order for one
+    std::function<std::string()> chunk_directory;           ///< where the chunks of environments are
+  };
+  Peers(Context& context, Hooks hooks);
 
   /// `local`: "ADDRESS:PORT" of the manager's connection on this side.
   void open(const std::string& local);
@@ -35,7 +39,7 @@ class Peers {
   void tell(const google::protobuf::MessageLite& message, protocol::FrameKind kind);
 
   Context& context_;
-  std::function<void(const std::string&)> replaced_;
+  Hooks hooks_;
   PeerServer server_;
   PeerFetcher fetcher_;
   bool open_ = false;

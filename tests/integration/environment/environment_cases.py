@@ -18,6 +18,7 @@ import harness  # noqa: E402
 from harness import expect  # noqa: E402
 
 CASES = {}
+UNITS = {"B": 1, "KB": 1e3, "kB": 1e3, "KiB": 1024, "MB": 1e6, "MiB": 1 << 20, "bytes": 1}
 ACTIVATE = 'export CONDA_PREFIX="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"\nexport PATH="$CONDA_PREFIX/bin:$PATH"\n'
 
 
@@ -77,8 +78,7 @@ def counts(process):
     """(unpacked, found, bytes sent) of the summary."""
     found = re.search(r"environments: unpacked (\d+) times, found (\d+) times; ([0-9.]+) (\w+) sent", process.text())
     expect(found, "no line about environments in the summary")
-    unit = {"B": 1, "KB": 1e3, "kB": 1e3, "KiB": 1024, "MB": 1e6, "MiB": 1 << 20, "bytes": 1}
-    return int(found[1]), int(found[2]), float(found[3]) * unit[found[4]]
+    return int(found[1]), int(found[2]), float(found[3]) * UNITS[found[4]]
 
 
 def all_answered(records, count):
@@ -252,6 +252,185 @@ def without_its_disk(lab):
     for record in results(lab, run, status=1):
         text = json.dumps(record)
         expect("disk full" in text or "not enough" in text or "free" in text, f"no numbers in {record}")
+
+
+def behind_a_gate(lab, archive, tasks, transfers):
+    """Each worker of one core gets one task, which ends when the gate opens."""
+    gate = lab.dir / "gate"
+    command = f"answer; while [ ! -e {gate} ]; do sleep 0.05; done"
+    log = lab.dir / "manager.debug"
+    run = manager(lab, [command] * tasks, archive, ["--peer-transfers", transfers, "--debug-log", log])
+
+    def ready():
+        return log.read_text(errors="replace").count("has an environment") if log.exists() else 0
+
+    return run, gate, ready, lambda: log.read_text(errors="replace")
+
+
+def passed_on(process):
+    """(transfers, bytes) between workers of the summary."""
+    found = re.search(r"([0-9.]+) (\w+) from worker to worker \((\d+) transfers\)", process.text())
+    return (int(found[3]), float(found[1]) * UNITS[found[2]]) if found else (0, 0)
+
+
+@case
+def eight_workers_pass_it_on(lab):
+    """The manager sends it once at a time and to one; from then on workers serve each other."""
+    archive = pack(lab, make_tree(lab, files=300))
+    size = archive.stat().st_size
+    run, gate, ready, _ = behind_a_gate(lab, archive, 8, transfers=1)
+    for i in range(8):
+        worker(lab, run.port, cores=1, name=f"w{i}")
+    lab.wait_until(lambda: ready() == 8 or not run.running(), "all eight workers have the environment")
+    gate.touch()
+    all_answered(results(lab, run), 8)
+    unpacked, found, sent = counts(run)
+    transfers, moved = passed_on(run)
+    expect((unpacked, found) == (8, 0), f"unpacked {unpacked}, found {found}")
+    expect(sent < 1.2 * size, f"the manager sent {sent} bytes of an archive of {size}")
+    expect(transfers == 7 and moved > 6 * size, f"{transfers} transfers of {moved} bytes")
+
+
+@case
+def without_peer_transfers_the_manager_sends_all(lab):
+    archive = pack(lab, make_tree(lab, files=100))
+    run, gate, ready, _ = behind_a_gate(lab, archive, 3, transfers=0)
+    for i in range(3):
+        worker(lab, run.port, cores=1, name=f"w{i}")
+    lab.wait_until(lambda: ready() == 3 or not run.running(), "all workers have the environment")
+    gate.touch()
+    all_answered(results(lab, run), 3)
+    expect(counts(run)[2] > 2.5 * archive.stat().st_size, f"the manager sent only {counts(run)[2]} bytes")
+    expect(passed_on(run) == (0, 0), "something went from worker to worker")
+
+
+def falsify(process):
+    """Every chunk that this worker has kept gets another last byte."""
+    packs = list(process.workdir.glob("**/chunks/*.pack"))
+    expect(packs, f"no chunks below {process.workdir}")
+    for path in packs:
+        data = bytearray(path.read_bytes())
+        at = 0
+        while at + 40 <= len(data):
+            at += 40 + int.from_bytes(data[at + 36:at + 40], "little")
+            data[at - 1] ^= 1
+        path.write_bytes(data)
+
+
+@case
+def one_lies_one_stalls_one_is_killed(lab):
+    """Of nine workers three are bad sources, one after the other; everybody gets the environment all the same."""
+    archive = pack(lab, make_tree(lab, files=300))
+    run, gate, ready, log = behind_a_gate(lab, archive, 8, transfers=1)
+    workers = []
+
+    def another(options=()):
+        workers.append(worker(lab, run.port, options, cores=1, name=f"w{len(workers)}"))
+        return workers[-1]
+
+    def all_ready(count, what):
+        lab.wait_until(lambda: ready() >= count or not run.running(), what)
+        expect(run.running(), "the manager has ended")
+
+    liar = another()
+    all_ready(1, "the first worker has it")
+    falsify(liar)
+    stalls = another()
+    all_ready(2, "the second one has it, although its source lied")
+    expect("sent other bytes than those with this digest" in log(), "nobody was told of the lie")
+    os.kill(stalls.popen.pid, signal.SIGSTOP)
+    dies = another(["-d", "all", "-o", lab.dir / "dies.log"])
+    all_ready(3, "the third one has it, although its source stalled")
+    expect("is silent" in log(), "nobody was told of the silence")
+    another()
+    served = lab.dir / "dies.log"
+    lab.wait_until(lambda: "serving an environment" in served.read_text(errors="replace"), "the third one is a source")
+    os.kill(dies.popen.pid, signal.SIGKILL)
+    for _ in range(5):
+        another()
+    all_ready(9, "all others have it")
+    os.kill(stalls.popen.pid, signal.SIGCONT)
+    gate.touch()
+    all_answered(results(lab, run), 8)
+    transfers, _ = passed_on(run)
+    expect(transfers >= 3, f"only {transfers} honest transfers")
+
+
+@case
+def preparing_holds_nobody_up(lab):
+    """An archive that comes through a pipe: other tasks are served while the manager waits for the rest of it."""
+    archive = pack(lab, make_tree(lab, files=20))
+    pipe = lab.dir / "env.pipe"
+    os.mkfifo(pipe)
+    lines = [json.dumps({"command": "answer", "cores": 1, "tag": "inside", "environment": str(pipe)})]
+    lines += [json.dumps({"command": "echo forty-two", "cores": 1, "tag": "outside"})] * 10
+    tasks = lab.write("tasks.jsonl", "\n".join(lines) + "\n")
+    port_file = lab.dir / "port"
+    command = [lab.programs.find("new", "work_queue_manager"), "run", tasks, "--port", 0, "--port-file", port_file]
+    run = lab.start("manager", command + ["--results", lab.dir / "results", "--environment-cache", lab.dir / "cache"])
+    run.results = lab.dir / "results"
+    worker(lab, lab.read_port(port_file, run))
+
+    def ended():
+        return [json.loads(line)["tag"] for line in run.results.read_text().splitlines()] if run.results.exists() else []
+
+    # The manager reads the pipe by now or soon will; what it reads ends only when this file is closed.
+    with open(pipe, "wb") as stream:
+        stream.write(archive.read_bytes()[:1000])
+        stream.flush()
+        lab.wait_until(lambda: len(ended()) == 10 or not run.running(), "the tasks outside have ended")
+        expect(ended() == ["outside"] * 10, f"ended: {ended()}")
+        stream.write(archive.read_bytes()[1000:])
+    all_answered(results(lab, run), 11)
+
+
+@case
+def an_archive_that_is_none_fails_its_tasks(lab):
+    lab.write("env.tar.gz", "not an archive at all\n" * 100)
+    run = manager(lab, ["answer"] * 3, lab.dir / "env.tar.gz")
+    for record in results(lab, run, status=1):
+        expect("not a tar archive" in json.dumps(record), f"no reason in {record}")
+
+
+@case
+def evicted_environments_come_again(lab):
+    """Room for one of two: the worker lets go what no task needs, tells the manager, and gets it again."""
+    archives = []
+    for name in ("one", "two"):
+        tree = make_tree(lab, name, files=100, seed=name)
+        (tree / "lib/answer.txt").write_text(name)
+        archives.append(pack(lab, tree, f"{name}.tar.gz"))
+    lines = [json.dumps({"command": "answer", "cores": 1, "environment": str(archives[i % 2])}) for i in range(6)]
+    tasks = lab.write("tasks.jsonl", "\n".join(lines) + "\n")
+    port_file = lab.dir / "port"
+    command = [lab.programs.find("new", "work_queue_manager"), "run", tasks, "--port", 0, "--port-file", port_file]
+    run = lab.start("manager", command + ["--results", lab.dir / "results", "--environment-cache", lab.dir / "cache"])
+    run.results = lab.dir / "results"
+    worker(lab, lab.read_port(port_file, run), ["--cache-limit", 3], cores=1)
+    records = sorted(results(lab, run), key=lambda record: record["task"])
+    expect([record["output"] for record in records] == ["one", "two"] * 3, f"outputs of {records}")
+    unpacked, _, _ = counts(run)
+    expect(unpacked > 2, f"unpacked only {unpacked} times: nothing was evicted")
+
+
+@case
+def a_frozen_worker_of_the_node_holds_nobody_up(lab):
+    """One stops while it unpacks into the directory that both share: the other one goes on with a copy of its own."""
+    archive = pack(lab, make_tree(lab, files=1500))
+    cache = lab.dir / "node"
+    run = manager(lab, ["answer"] * 2, archive, ["--tune", "keepalive-timeout=5", "--tune", "keepalive-interval=5"])
+    frozen = worker(lab, run.port, ["--cache-dir", cache], name="frozen", cores=1)
+
+    def writes():
+        return len(list(cache.glob("trees/tmp.*/tree/lib/data/*"))) > 10 or not run.running()
+
+    lab.wait_until(writes, "the environment is being unpacked", timeout=60)
+    os.kill(frozen.popen.pid, signal.SIGSTOP)
+    worker(lab, run.port, ["--cache-dir", cache], name="other", cores=1)
+    try:
+        all_answered(results(lab, run), 2)
+    finally:
+        os.kill(frozen.popen.pid, signal.SIGCONT)
 
 
 if __name__ == "__main__":

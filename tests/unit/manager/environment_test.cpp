@@ -137,6 +137,62 @@ TEST(Environment, TheTimeOfWaitingIsNotTheTasks) {
   EXPECT_EQ(d.machine.state(waits), TaskState::running);
 }
 
+TEST(Environment, TasksWaitForOneThatIsBeingPreparedAndOthersDoNot) {
+  MachineDriver d;
+  make_native(d, d.connect());
+  d.machine.expect_environment("env.tar.gz");
+  const TaskId waits = d.submit(inside("x"));
+  const TaskId plain = d.submit(command("y"));
+  d.step();
+  ASSERT_EQ(d.sent.size(), 1U);
+  EXPECT_EQ(d.sent[0].task, plain);
+  EXPECT_THAT(d.machine.explain(waits).text, HasSubstr("environment is being prepared"));
+  d.finish(plain);
+  d.machine.declare_environment(plan());
+  d.step();
+  ASSERT_EQ(d.sent.size(), 2U);
+  EXPECT_EQ(d.sent[1].description.environment, digest);
+  d.finish(waits);
+  EXPECT_TRUE(d.machine.empty());
+}
+
+TEST(Environment, ATaskMayWaitForItsFilesAndItsEnvironment) {
+  MachineDriver d;
+  d.connect();
+  d.machine.expect_environment("env.tar.gz");
+  TaskSpec spec = inside("x");
+  spec.inputs.push_back(input_file("data", "data"));
+  const TaskId task = d.submit(spec);
+  d.step();
+  EXPECT_TRUE(d.sent.empty());
+  d.machine.declare_environment(plan());
+  d.step();
+  ASSERT_EQ(d.sent.size(), 1U);
+  d.finish(task);
+  EXPECT_EQ(d.outcomes[task].result, ResultCode::success);
+}
+
+TEST(Environment, OneThatCannotBePreparedFailsItsTasksAndTheNextTaskTriesAgain) {
+  MachineDriver d;
+  d.connect();
+  d.machine.expect_environment("env.tar.gz");
+  const TaskId first = d.submit(inside("x"));
+  const TaskId cancelled = d.submit(inside("y"));
+  d.machine.cancel(cancelled, d.now);
+  d.machine.fail_environment("env.tar.gz", "not a tar archive", d.now);
+  d.step();
+  EXPECT_EQ(d.outcomes[first].result, ResultCode::input_missing);
+  EXPECT_EQ(d.outcomes[first].message, "environment env.tar.gz: not a tar archive");
+  EXPECT_FALSE(d.machine.submit(inside("z"), d.now).has_value()) << "it is not known any more";
+  d.machine.expect_environment("env.tar.gz");
+  const TaskId second = d.submit(inside("z"));
+  d.machine.declare_environment(plan());
+  d.step();
+  ASSERT_EQ(d.sent.size(), 1U);
+  d.finish(second);
+  EXPECT_TRUE(d.machine.empty());
+}
+
 TEST(Environment, IsRefusedWhenNobodyDeclaredItAndItsVariableIsReserved) {
   MachineDriver d;
   EXPECT_THAT(d.machine.submit(inside("x"), d.now).error().text, HasSubstr("env.tar.gz was not declared"));

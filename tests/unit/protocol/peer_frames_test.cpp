@@ -46,6 +46,43 @@ TEST(PeerFrames, AnythingShorterNeedsMoreBytes) {
   EXPECT_TRUE(read_peer_head(bytes, problem));
 }
 
+TEST(PeerFrames, AChunkIsReadWhole) {
+  pb::ChunkData chunk;
+  chunk.set_digest(std::string(32, 'd'));
+  chunk.set_index(7);
+  chunk.set_data(std::string(5000, 'x'));
+  chunk.set_compressed(true);
+  std::string bytes;
+  append_frame(bytes, chunk, false);
+  const auto size = bytes.size();
+  bytes += "the next one";
+  std::string problem;
+  for (const std::size_t part : {std::size_t{0}, std::size_t{3}, std::size_t{20}, size - 1}) {
+    EXPECT_FALSE(read_peer_chunk(std::string_view(bytes).substr(0, part), problem));
+    EXPECT_EQ(problem, "") << part;
+  }
+  const auto read = read_peer_chunk(bytes, problem);
+  ASSERT_TRUE(read) << problem;
+  EXPECT_EQ(read->size, size);
+  EXPECT_EQ(read->chunk.index(), 7U);
+  EXPECT_EQ(read->chunk.data().size(), 5000U);
+  EXPECT_EQ(read->error, "");
+}
+
+TEST(PeerFrames, InsteadOfAChunkOnlyARefusalMayCome) {
+  std::string refusal, data, problem;
+  append_peer_error(refusal, "gone");
+  const auto read = read_peer_chunk(refusal, problem);
+  ASSERT_TRUE(read);
+  EXPECT_EQ(read->error, "gone");
+  append_peer_head(data, 0, 0, true);
+  EXPECT_FALSE(read_peer_chunk(data, problem));
+  EXPECT_EQ(problem, "not a chunk");
+  problem.clear();
+  EXPECT_FALSE(read_peer_chunk(std::string_view("wqx 7 60000000\n"), problem));
+  EXPECT_THAT(problem, HasSubstr("too long"));
+}
+
 TEST(PeerFrames, AnErrorComesInsteadOfData) {
   std::string bytes;
   append_peer_error(bytes, "the token has expired");

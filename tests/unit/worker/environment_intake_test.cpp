@@ -33,13 +33,19 @@ class IntakeTest : public ::testing::Test {
     EXPECT_TRUE(index.has_value());
     return *index;
   }
+  EnvironmentPlaces places() {
+    const auto own_store = [this]() -> Expected<EnvironmentStore*> {
+      if (!own) own = std::move(*EnvironmentStore::open(dir / "own", {}));
+      return own.get();
+    };
+    return {*store, own_store, dir / "chunks", {}, patience};
+  }
   /// Answers every question at once, as `reply` wants it.
   EnvironmentOutcome receive(const ChunkIndex& index, std::vector<Digest> bases = {}) {
     std::shared_ptr<EnvironmentIntake> intake;
     const auto ask = [&](const EnvironmentQuestion& question) { answer(*intake, index, question); };
-    intake =
-        std::make_shared<EnvironmentIntake>(*store, dir / "chunks", ChunkStoreOptions{},
-                                            EnvironmentWish{index.stream, index.bytes(), 0, std::move(bases)}, ask);
+    intake = std::make_shared<EnvironmentIntake>(
+        places(), EnvironmentWish{index.stream, index.bytes(), 0, std::move(bases)}, ask);
     running = intake.get();
     return intake->run();
   }
@@ -62,7 +68,8 @@ class IntakeTest : public ::testing::Test {
 
   TempDir dir;
   std::unique_ptr<ChunkStore> manager;
-  std::unique_ptr<EnvironmentStore> store;
+  std::unique_ptr<EnvironmentStore> store, own;
+  std::chrono::milliseconds patience = std::chrono::hours(1);
   EnvironmentIntake* running = nullptr;
   std::vector<std::string> lists;
   std::function<bool(std::uint32_t)> damage;
@@ -139,8 +146,7 @@ TEST_F(IntakeTest, RefusesANonsensicalListAndOneThatNobodyAskedFor) {
   spoil_list = true;
   const auto outcome = receive(index);
   EXPECT_THAT(outcome.error, HasSubstr("list of its chunks makes no sense"));
-  EnvironmentIntake idle(*store, dir / "chunks", {}, {index.stream, index.bytes(), 0, {}},
-                         [](const EnvironmentQuestion&) {});
+  EnvironmentIntake idle(places(), {index.stream, index.bytes(), 0, {}}, [](const EnvironmentQuestion&) {});
   idle.on_chunk(0, "x", true);  // dropped
   EXPECT_FALSE(idle.on_list(encode(make_delta(nullptr, index))));
 }
@@ -151,6 +157,30 @@ TEST_F(IntakeTest, AnArchiveThatIsRefusedIsNotWorthAnotherTry) {
   EXPECT_EQ(outcome.lease, nullptr);
   EXPECT_FALSE(outcome.retry);
   EXPECT_THAT(outcome.error, HasSubstr("link that leads out"));
+}
+
+TEST_F(IntakeTest, WhoWaitsForAFrozenBuilderGoesOnAlone) {
+  const auto index = publish(archive_of("one", 10));
+  // Somebody has begun and does nothing any more, as a process that was stopped.
+  auto beginning = *store->begin(index.stream, DigestOf::plain);
+  ASSERT_TRUE(std::holds_alternative<std::unique_ptr<EnvironmentBuild>>(beginning));
+  patience = std::chrono::milliseconds(50);
+  const auto outcome = receive(index);
+  ASSERT_NE(outcome.lease, nullptr) << outcome.error;
+  EXPECT_TRUE(outcome.unpacked);
+  EXPECT_TRUE(outcome.lease->path().starts_with(own->root())) << outcome.lease->path();
+  EXPECT_EQ(contents(outcome.lease->path() + "/lib/changed"), "one");
+  EXPECT_FALSE(store->find(index.stream)->has_value()) << "the frozen one's place was not touched";
+}
+
+TEST_F(IntakeTest, ABuilderThatRunsShowsIt) {
+  const auto index = publish(archive_of("one", 10));
+  auto beginning = *store->begin(index.stream, DigestOf::plain);
+  auto& build = *std::get<std::unique_ptr<EnvironmentBuild>>(beginning);
+  const auto sign = [&] { return std::get<Busy>(*store->begin(index.stream, DigestOf::plain)).sign; };
+  const auto first = sign();
+  EXPECT_EQ(sign(), first);
+  while (sign() == first) build.show_life();  // ends, or the test does by its time limit
 }
 
 TEST_F(IntakeTest, TwoAtOnceUnpackOnce) {
@@ -165,8 +195,7 @@ TEST_F(IntakeTest, TwoAtOnceUnpackOnce) {
         const std::lock_guard lock(answering);
         answer(*intake, index, question);
       };
-      intake = std::make_shared<EnvironmentIntake>(*store, dir / "chunks", ChunkStoreOptions{},
-                                                   EnvironmentWish{index.stream, index.bytes(), 0, {}}, ask);
+      intake = std::make_shared<EnvironmentIntake>(places(), EnvironmentWish{index.stream, index.bytes(), 0, {}}, ask);
       outcome = intake->run();
     });
   }

@@ -34,6 +34,24 @@ TEST_F(MachineTest, TasksWaitForTheirEnvironmentWithoutResources) {
   EXPECT_THAT(take().start, ElementsAre(3U));
 }
 
+TEST_F(MachineTest, AnEnvironmentIsInUseAsLongAsATaskNamesItAndUnknownWhenItWasEvicted) {
+  machine.on_environment_offered("abc", now.time);
+  machine.on_environment_ready("abc", now.time);
+  EXPECT_FALSE(machine.uses_environment("abc"));
+  auto first = task(1);
+  first.environment = "abc";
+  give(first);
+  take();
+  EXPECT_TRUE(machine.uses_environment("abc"));
+  EXPECT_FALSE(machine.uses_environment("other"));
+  machine.on_environment_evicted("abc");
+  auto crossed = task(2);
+  crossed.environment = "abc";
+  give(crossed);
+  EXPECT_THAT(take().start, IsEmpty());
+  EXPECT_THAT(text_of(answer()), HasSubstr("result 40 "));
+}
+
 TEST_F(MachineTest, TasksOfAFailedOrUnknownEnvironmentAreGivenBack) {
   machine.on_environment_offered("abc", now.time);
   auto waits = task(1);
