@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "manager/analysis/file_identity.hpp"
+#include "tools/analysis/event_count.hpp"
 
 namespace taskmill::manager::analysis {
 namespace {
@@ -44,8 +45,15 @@ std::string CountCache::key_of(const std::string& path, const std::string& what)
   return identity.empty() ? std::string() : path + "|" + identity + "|" + what;
 }
 
+std::string CountCache::root_key_of(const std::string& path, const std::string& what) {
+  const auto identity = analysis_tool::root_identity(path);
+  return identity.empty() ? std::string() : "uuid " + identity + "|" + what;
+}
+
 std::optional<KnownCount> CountCache::find(const std::string& path, const std::string& what) const {
-  const auto found = known_.find(key_of(path, what));
+  if (known_.empty()) return std::nullopt;
+  auto found = known_.find(key_of(path, what));
+  if (found == known_.end()) found = known_.find(root_key_of(path, what));
   if (found == known_.end()) return std::nullopt;
   if (!found->second.index_path.empty() && !fs::exists(found->second.index_path)) return std::nullopt;
   return found->second;
@@ -63,12 +71,17 @@ std::string CountCache::remember(const std::string& path, const std::string& wha
     fs::copy_file(index_file, target, fs::copy_options::overwrite_existing, error);
     if (!error) stored.index_path = target;
   }
-  std::ofstream file(directory_ + "/event-counts.jsonl", std::ios::app);
-  nlohmann::json json = {{"key", key}, {"events", stored.events}, {"format", stored.format}};
-  if (!stored.index_path.empty()) json["index"] = stored.index_path;
-  file << json.dump() + "\n";
-  known_[key] = stored;
+  note(key, stored);
+  if (const auto root = root_key_of(path, what); !root.empty()) note(root, stored);
   return stored.index_path;
+}
+
+void CountCache::note(const std::string& key, const KnownCount& count) {
+  std::ofstream file(directory_ + "/event-counts.jsonl", std::ios::app);
+  nlohmann::json json = {{"key", key}, {"events", count.events}, {"format", count.format}};
+  if (!count.index_path.empty()) json["index"] = count.index_path;
+  file << json.dump() + "\n";
+  known_[key] = count;
 }
 
 }  // namespace taskmill::manager::analysis

@@ -1,5 +1,5 @@
 // Event counts of earlier runs, so that a file is counted once: keyed by path, size, modification time, format and
-// tree.
+// tree. A ROOT file is also known by its UUID: one that was moved, copied or touched is not counted again.
 //
 // One JSON line per file in DIRECTORY/event-counts.jsonl, appended; line indexes lie beside it under the key's digest.
 // Damaged lines are skipped. Without a usable directory nothing is remembered, and nothing fails.
@@ -30,6 +30,8 @@ class CountCache {
 
  private:
   static std::string key_of(const std::string& path, const std::string& what);
+  static std::string root_key_of(const std::string& path, const std::string& what);
+  void note(const std::string& key, const KnownCount& count);
   std::string directory_;
   std::unordered_map<std::string, KnownCount> known_;
 };

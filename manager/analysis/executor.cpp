@@ -13,6 +13,7 @@
 #include "manager/analysis/description/placeholders.hpp"
 #include "manager/analysis/task_lines.hpp"
 #include "manager/app/result_record.hpp"
+#include "manager/core/machine.hpp"
 
 namespace taskmill::manager::analysis {
 namespace {
@@ -24,6 +25,7 @@ constexpr const char* index_name = "events.index";
 constexpr const char* slice_name = "slice";
 constexpr std::size_t max_traces = 2'000'000;
 constexpr std::size_t max_failure_causes = 1000;
+constexpr double life_margin = 1.25;  // chunks differ: over what one is expected to take
 
 CommandTemplate parsed(const std::string& command, const std::vector<std::string>& names) {
   auto result = CommandTemplate::parse(command, names);
@@ -62,13 +64,15 @@ Executor::Executor(Description description, ExecutorOptions options, TaskService
       accumulate_(parsed(description_.accumulate.command, accumulate_placeholders())) {}
 
 void Executor::pump() {
+  take_kept();
   if (planner_.stopping()) withdraw_waiting();
   const auto wanted = service_.wanted_in_flight();
   const auto cores_each = static_cast<std::size_t>(std::max(resources_of(description_.process).cores, 1.0));
+  look_at_lives();
   planner_.set_capacity(service_.total_cores() / cores_each);
   while (tasks_.size() < wanted) {
     const auto item = planner_.next();
-    if (!item) return;
+    if (!item) break;
     const auto spec = make_task(*item);
     if (!spec) continue;
     const auto task = service_.submit(*spec);
@@ -80,6 +84,7 @@ void Executor::pump() {
     say_submitted(*task, running);
     tasks_.emplace(*task, std::move(running));
   }
+  fetch_kept();
 }
 
 // --- from work items to tasks ---
@@ -196,8 +201,27 @@ void Executor::make_preprocess(TaskSpec& spec, const WorkItem& item, CommandTemp
   }
 }
 
+// Going through all workers for every task would be too much with many of them.
+void Executor::look_at_lives() {
+  if (pumps_++ % (lives_.size() / 16 + 1) != 0) return;
+  lives_ = service_.worker_lives();
+  planner_.limit_time(life_to_plan_for(lives_));
+}
+
+// A worker that will leave before the chunk is done should not get it, as long as some other one can have it.
+Duration Executor::least_life_for(const EventRange& range) const {
+  const auto expected = planner_.expected_s(range.count());
+  if (!expected) return {};
+  const double needed = *expected * life_margin;
+  const bool possible = std::any_of(lives_.begin(), lives_.end(), [needed](const WorkerLife& worker) {
+    return !worker.left_s || *worker.left_s > 2 * needed;
+  });
+  return possible ? Duration(static_cast<std::int64_t>(needed * 1e6)) : Duration{};
+}
+
 void Executor::make_process(TaskSpec& spec, const WorkItem& item, CommandTemplate::Values& values) {
   spec.category = "processing";
+  spec.min_running_time = least_life_for(item.range);
   fill_common(spec, item, description_.process, values);
   const auto file = add_source(spec, item.file);
   const auto first = std::to_string(item.range.first);
@@ -222,9 +246,12 @@ void Executor::make_process(TaskSpec& spec, const WorkItem& item, CommandTemplat
     }
     spec.command = cut + " && { " + spec.command + "\n}";
   }
-  // A copy stays where it was made: a merge there need not send it again. The manager's own copy is what no lost worker
-  // takes away.
-  spec.outputs.push_back({result_path(item.id), "partial", OutputWhen::on_success, false, true});
+  // It stays where it was made, for a merge there.
+  spec.outputs.push_back({result_path(item.id), "partial", OutputWhen::on_success, false, true, keeps_partials()});
+  // Nobody would notice before the merge that what is kept is not there.
+  if (keeps_partials())
+    spec.command =
+        "{ " + spec.command + "\n} && { [ -e partial ] || { echo 'the command has not written {output}'; false; }; }";
 }
 
 void Executor::make_accumulate(TaskSpec& spec, const WorkItem& item, CommandTemplate::Values& values) {
@@ -251,11 +278,17 @@ void Executor::make_accumulate(TaskSpec& spec, const WorkItem& item, CommandTemp
     for (const auto& name : names) spec.command += " " + name;
   }
   spec.outputs.push_back({result_path(item.id), "merged", OutputWhen::on_success, false, true});
+  if (item.place == 0) return;
+  spec.outputs.back().keep = true;
+  spec.features.push_back(Machine::feature_of_place(place_names_[item.place]));
+  spec.command = "{ " + spec.command + "\n} && [ -e merged ]";
+  spec.priority = 1;  // what lies at a worker can be lost with it
 }
 
 // --- from finished tasks to facts ---
 
 void Executor::on_finished(TaskId task, const TaskOutcome& outcome, std::string_view stdout_text) {
+  take_kept();  // first: a merge may have failed because its inputs are lost
   const auto found = tasks_.find(task);
   if (found == tasks_.end()) return;
   const Running running = std::move(found->second);
@@ -264,6 +297,7 @@ void Executor::on_finished(TaskId task, const TaskOutcome& outcome, std::string_
   const bool ok = outcome.result == protocol::ResultCode::success && outcome.return_status == 0;
   keep_trace(running, outcome, ok);
   if (ok) return succeed(running, outcome, stdout_text);
+  if (outcome.kept) service_.forget(result_path(running.item.id));
   const auto reason = failure_text(outcome, stdout_text);
   if (failures_.size() < max_failure_causes) {
     auto& group = failures_[{running.item.kind, failure_cause(outcome)}];
@@ -284,12 +318,14 @@ void Executor::succeed(const Running& running, const TaskOutcome& outcome, std::
   const auto location = place_of(outcome.host);
   std::optional<PartialId> partial;
   if (item.kind == ItemKind::process) {
-    partial = planner_.on_processed(item.id, wall, static_cast<double>(outcome.measured.memory), location);
+    partial =
+        planner_.on_processed(item.id, wall, static_cast<double>(outcome.measured.memory), location, outcome.kept);
   } else {
-    partial = planner_.on_accumulated(item.id, location);
+    partial = planner_.on_accumulated(item.id, location, outcome.kept);
   }
   if (!partial) return drop_file(path);
   paths_.emplace(*partial, path);
+  if (outcome.kept) kept_.emplace(path, *partial);
   if (keeps_for_checkpoint(item.kind)) checkpoint_.append({path, item.group, planner_.events_of(*partial)});
   drop_partials(item.inputs);  // last: a manager that is killed before can still resume from them
 }
@@ -357,7 +393,12 @@ std::uint32_t Executor::host_index(const std::string& host) {
 }
 
 std::uint32_t Executor::place_of(const std::string& worker) {
-  return places_.emplace(worker, static_cast<std::uint32_t>(places_.size())).first->second;
+  const auto [at, fresh] = places_.emplace(worker, static_cast<std::uint32_t>(places_.size() + 1));
+  if (fresh) {
+    place_names_.resize(at->second + 1);
+    place_names_.back() = worker;
+  }
+  return at->second;
 }
 
 const std::string& Executor::partial_path(PartialId partial) const { return paths_.at(partial); }
@@ -391,6 +432,7 @@ void Executor::drop_file(const std::string& path) {
   std::error_code ignored;
   fs::remove(path, ignored);
   service_.forget(path);
+  kept_.erase(path);
 }
 
 void Executor::say_submitted(TaskId task, const Running& running) {

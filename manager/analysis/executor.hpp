@@ -44,9 +44,10 @@ using FailureGroups = std::map<std::pair<ItemKind, std::string>, FailureGroup>;
 
 struct ExecutorOptions {
   std::string work_directory;
-  std::string analysis_tool;   ///< path of our static analysis_tool
-  std::string count_cache;     ///< directory; empty: the user's
-  bool keep_partials = false;  ///< do not remove the work directory's files
+  std::string analysis_tool;    ///< path of our static analysis_tool
+  std::string count_cache;      ///< directory; empty: the user's
+  bool keep_partials = false;   ///< do not remove the work directory's files
+  bool all_at_manager = false;  ///< partial results are wanted here at any time (snapshots): workers keep none
 };
 
 class Executor {
@@ -64,7 +65,13 @@ class Executor {
   void stop();
   [[nodiscard]] bool finished() const { return planner_.finished() && tasks_.empty(); }
 
+  /// No task is left, but partial results that are on their way from workers.
+  [[nodiscard]] bool awaits_kept() const { return tasks_.empty() && !kept_.empty(); }
+  /// Partial results that were lost with the workers that kept them, and were made again.
+  [[nodiscard]] std::uint64_t kept_lost() const { return kept_lost_; }
+
   /// Puts the result(s) at the output path and writes the accounting. Empty, or what is wrong.
+  /// What is still kept at workers counts as not processed.
   std::string write_results();
   /// Files written by write_results(); empty when nothing was processed.
   [[nodiscard]] const std::vector<std::string>& result_files() const { return result_files_; }
@@ -92,6 +99,13 @@ class Executor {
   };
 
   void withdraw_waiting();
+  [[nodiscard]] bool keeps_partials() const;
+  void take_kept();
+  void fetch_kept();
+  void look_at_lives();
+  [[nodiscard]] Duration least_life_for(const EventRange& range) const;
+  void lose_kept(PartialId partial);
+  void give_up_kept();
   std::string restore();
   void clean_work_directory();
   [[nodiscard]] Checkpoint::Sources checkpoint_sources() const;
@@ -141,9 +155,15 @@ class Executor {
   std::vector<std::string> result_files_;
   std::unordered_map<std::string, std::uint32_t> host_numbers_;
   std::uint64_t submitted_ = 0;
+  std::vector<WorkerLife> lives_;  ///< of the workers, looked at now and then
+  std::size_t pumps_ = 0;
   std::map<PartialId, std::string> paths_;                 ///< of partial results, of earlier runs too
   std::uint64_t run_number_ = 1;                           ///< part of the names of partial results
-  std::unordered_map<std::string, std::uint32_t> places_;  ///< workers that made partial results, numbered
+  std::unordered_map<std::string, std::uint32_t> places_;  ///< workers that made partial results, numbered from 1
+  std::vector<std::string> place_names_;                   ///< addresses of workers by that number; 0: the manager
+  std::unordered_map<std::string, PartialId> kept_;        ///< partial results that only workers have, by path
+  std::uint64_t kept_lost_ = 0;                            ///< partial results lost with their workers
+  std::uint32_t kept_failures_ = 0;                        ///< of fetching them, but for lost workers
 };
 
 }  // namespace taskmill::manager::analysis

@@ -117,6 +117,7 @@ std::string Executor::write_results() {
   std::error_code error;
   const auto parent = fs::path(description_.output).parent_path();
   if (!parent.empty()) fs::create_directories(parent, error);
+  give_up_kept();
   auto written = write_groups(description_.output, true);
   if (!written) return written.error().text;
   result_files_ = std::move(*written);

@@ -64,6 +64,8 @@ std::string summary_text(const Executor& executor, const RunNumbers& run) {
   if (run.stats.workers_lost > 0) text += fmt::format(", {} workers lost", run.stats.workers_lost);
   if (run.stats.stragglers_copied > 0)
     text += fmt::format(", {} second copies ({} came first)", run.stats.stragglers_copied, run.stats.copies_won);
+  if (executor.kept_lost() > 0)
+    text += fmt::format(", {} partial results lost with their workers and made again", executor.kept_lost());
   text += "\n" + failures_text(executor);
   text +=
       fmt::format("moved {} to workers and {} back\n", human_bytes(static_cast<std::uint64_t>(run.stats.bytes_sent)),

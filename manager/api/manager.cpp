@@ -193,6 +193,10 @@ void Manager::Impl::note(NoticeLevel level, const std::string& text) {
 void Manager::Impl::on_report(const Report& report, const Effects& effects, const TaskTextPtr& text) {
   something_happened = true;
   const TaskOutcome* outcome = report.outcome < effects.outcomes.size() ? &effects.outcomes[report.outcome] : nullptr;
+  if (!report.path.empty()) {
+    if (callbacks.on_kept) callbacks.on_kept(report.kind, std::string(effects.view(report.path)));
+    return;
+  }
   const bool ends = report.kind == ReportKind::finished || report.kind == ReportKind::cancelled;
   if (ends && outcome != nullptr) {
     FinishedTask task;
@@ -443,6 +447,12 @@ std::size_t Manager::invalidate_cached_file(const std::string& path, FileKind ki
   const auto count = machine().invalidate_cached_file(path, kind, aio::now());
   wake();
   return count;
+}
+
+bool Manager::fetch_kept_output(const std::string& path) {
+  const bool asked = machine().fetch_kept_output(path, aio::now());
+  wake();
+  return asked;
 }
 
 Stats Manager::stats() const { return impl_->hub->stats(); }

@@ -87,6 +87,8 @@ struct ManagerCallbacks {
   /// Dispatches, requeues, workers that join and leave; `outcome` may be null.
   std::function<void(const Report&, const TaskOutcome* outcome)> on_report;
   std::function<void(NoticeLevel, const std::string&)> on_notice;
+  /// kept_fetched, kept_lost, kept_failed: local path of an output that was kept at a worker.
+  std::function<void(ReportKind, const std::string& path)> on_kept;
 };
 
 class Manager {
@@ -139,6 +141,7 @@ class Manager {
   std::size_t drain_host(const std::string& host, bool drain);
   void block_host(const std::string& host, std::optional<Duration> timeout = std::nullopt);
   void unblock_host(const std::string& host);
+  bool fetch_kept_output(const std::string& path);  ///< see Machine; on_kept tells the outcome
   std::size_t invalidate_cached_file(const std::string& path, FileKind kind = FileKind::file);
 
   // --- reading ---

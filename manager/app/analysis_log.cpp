@@ -38,6 +38,9 @@ void AnalysisLog::on_report(const Report& report, const TaskOutcome* outcome, Wa
     }
     case ReportKind::worker_joined:
     case ReportKind::worker_left:
+    case ReportKind::kept_fetched:
+    case ReportKind::kept_lost:
+    case ReportKind::kept_failed:
       break;
   }
 }

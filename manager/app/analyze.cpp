@@ -37,6 +37,23 @@ class ManagerService final : public TaskService {
     if (view && view->state == TaskState::ready) manager_.cancel(task);
   }
   void forget(const std::string& path) override { manager_.invalidate_cached_file(path); }
+  std::vector<Kept> take_kept() override { return std::exchange(kept_, {}); }
+  bool fetch_kept(const std::string& path) override { return manager_.fetch_kept_output(path); }
+  void note_kept(ReportKind what, const std::string& path) {
+    kept_.push_back({path, what});
+    manager_.interrupt();
+  }
+  [[nodiscard]] std::vector<WorkerLife> worker_lives() const override {
+    const auto now = std::chrono::duration<double>(aio::wall_now().time_since_epoch()).count();
+    std::vector<WorkerLife> lives;
+    manager_.machine().each_worker([&](const WorkerView& worker) {
+      if (!worker.ready || worker.draining) return;
+      WorkerLife life{std::nullopt, worker.resources.cores_total};
+      if (worker.end_time_s > 0) life.left_s = static_cast<double>(worker.end_time_s) - now;
+      lives.push_back(life);
+    });
+    return lives;
+  }
   [[nodiscard]] std::size_t total_cores() const override {
     return static_cast<std::size_t>(std::max<std::int64_t>(manager_.stats().total_cores, 0));
   }
@@ -46,6 +63,7 @@ class ManagerService final : public TaskService {
 
  private:
   Manager& manager_;
+  std::vector<Kept> kept_;
 };
 
 int complain(const std::string& text) {
@@ -125,6 +143,8 @@ class Run {
       auto done = manager_.wait(Duration(std::chrono::seconds(1)));
       if (!done) {
         executor_.pump();
+        // wait() sees to the connections only as long as there are tasks.
+        if (executor_.awaits_kept()) manager_.io().run_one_for(live_period);
         continue;
       }
       executor_.on_finished(done->id, done->outcome, done->text_string(64U << 10));
@@ -139,6 +159,7 @@ class Run {
     result.work_directory = options_.work_directory;
     result.analysis_tool = program(options_, "analysis_tool");
     result.count_cache = options_.count_cache;
+    result.all_at_manager = !options_.snapshot.empty();
     return result;
   }
 
@@ -180,6 +201,7 @@ class Run {
       log_.on_report(report, outcome, aio::wall_now());
       if (report.kind == ReportKind::worker_joined || report.kind == ReportKind::worker_left) sample_workers();
     };
+    callbacks.on_kept = [this](ReportKind what, const std::string& path) { service_.note_kept(what, path); };
     manager_.set_callbacks(std::move(callbacks));
     sample_workers();
   }

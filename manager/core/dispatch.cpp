@@ -239,7 +239,7 @@ bool State::describe(ConnId conn, TaskId id, std::uint32_t serial, protocol::Tas
     const PackedOutput& packed = spec.output(i);
     d.outputs[i].cache_name = name_text(a.names[spec->inputs + i], spec.text(packed.local));
     d.outputs[i].sandbox_name = spec.text(packed.remote);
-    d.outputs[i].flags = static_cast<int>(packed.flags);
+    d.outputs[i].flags = static_cast<int>(packed.flags & ~keep_output_flag);
   }
   describe_environment(a, spec->outputs, d);
   if (a.wrapped) {

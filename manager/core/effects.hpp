@@ -107,6 +107,8 @@ enum class ActionKind : std::uint8_t {
 
 /// Action::index of a fetch: not an output of the user but the monitor's summary.
 constexpr std::uint32_t summary_output = 0xffffffffU;
+/// … of an output that was kept at the worker, for no task.
+constexpr std::uint32_t kept_output = 0xfffffffeU;
 
 struct Action {
   ActionKind kind{};
@@ -215,6 +217,7 @@ struct TaskOutcome {
   std::string host, hostname;  ///< ADDRESS:PORT and announced name of the last worker
   std::string message;         ///< one sentence when something went wrong: which file, which limit
   bool replicated = false;     ///< a second copy was started
+  bool kept = false;           ///< outputs that may be kept lie at the worker and were not fetched
 };
 
 enum class ReportKind : std::uint8_t {
@@ -226,6 +229,9 @@ enum class ReportKind : std::uint8_t {
   cancelled,          ///< as finished, result UNKNOWN
   worker_joined,
   worker_left,
+  kept_fetched,  ///< `path`: the kept output is at its place
+  kept_lost,     ///< `path`: … is gone with the worker that had it
+  kept_failed,   ///< `path`: … could not be fetched, and is given up
 };
 
 struct Report {
@@ -235,6 +241,7 @@ struct Report {
   TaskId task;
   ConnId conn;
   std::uint32_t outcome = 0xffffffffU;  ///< index in Effects::outcomes: dispatched, finished, cancelled
+  TextRef path;                         ///< kept outputs: local path
 };
 
 enum class RecordKind : std::uint8_t { worker, task, category, transfer };

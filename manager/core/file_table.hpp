@@ -28,6 +28,7 @@ struct FileRecord {
   FileKnown known = FileKnown::never;
   bool variable = false;  ///< $OS or $ARCH in the source
   bool directory = false;
+  bool kept = false;  ///< an output that only its holders have (kept_outputs.cpp)
   std::uint32_t version = 1;
   std::uint32_t references = 0;          ///< specs that name it
   std::uint64_t offset = 0, length = 0;  ///< piece

@@ -298,14 +298,8 @@ void Machine::on_feature(ConnId conn, std::string_view feature, Now now) {
   State& s = *state_;
   s.now = now;
   const std::uint32_t slot = s.worker_slot(conn);
-  if (slot == no_index) return;
-  Worker& w = s.workers[slot];
-  constexpr std::size_t most = 1000;
-  const auto at = std::lower_bound(w.features.begin(), w.features.end(), feature);
-  if ((at != w.features.end() && *at == feature) || w.features.size() >= most) return;
-  w.features.insert(at, std::string(feature));
-  w.features_memo.clear();
-  s.freed(slot);
+  if (slot == no_index || feature.starts_with(feature_of_place(""))) return;
+  s.add_feature(slot, feature);
 }
 
 void Machine::on_resource(ConnId conn, const protocol::ResourceReport& report, Now now) {
@@ -356,6 +350,7 @@ void Machine::on_native(ConnId conn, const WorkerFacts& facts, Now now) {
   s.workers[slot].native = true;
   s.workers[slot].facts = facts;
   s.join_shared(slot);
+  if (facts.peers) s.add_feature(slot, feature_of_place(s.workers[slot].address));
 }
 
 void Machine::on_available_results(ConnId conn, Now now) {

@@ -143,6 +143,7 @@ struct WorkerView {
   std::uint64_t bytes_transferred = 0;
   Duration transfer_time{0}, task_time{0};
   WallTime connected;
+  std::int64_t end_time_s = 0;  ///< when it has said that it will leave; 0: it has not
 };
 struct CategoryView {
   std::string_view name;
@@ -226,6 +227,12 @@ class Machine {
   std::size_t cancel_all(Now now);
   /// Forget a cached input everywhere; tasks that use it start again. Returns workers that had it.
   std::size_t invalidate_cached_file(std::string_view source, FileKind kind, Now now);
+  /// An output that a worker has kept (OutputSpec::keep) comes to its local path: a report kept_fetched, kept_lost or
+  /// kept_failed follows. False: no worker keeps it.
+  bool fetch_kept_output(std::string_view source, Now now);
+  /// The feature that only the worker at this address has (TaskOutcome::host): tasks that ask for it run there, where
+  /// what they read is kept.
+  [[nodiscard]] static std::string feature_of_place(std::string_view address);
   void block_host(std::string_view host, std::optional<Duration> timeout, Now now);
   void unblock_host(std::string_view host, Now now);
   void unblock_all(Now now);

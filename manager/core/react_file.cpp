@@ -17,6 +17,7 @@ void replace_all(std::string& text, std::string_view word, std::string_view by) 
 // One stat serves every task that names the file until it is answered, and for a short while after.
 void State::want_stat(FileId file, TaskId waiter, std::uint32_t& pending) {
   FileRecord& record = files[file];
+  if (record.kept) return;
   if (record.known != FileKnown::pending) {
     if (record.known != FileKnown::never && record.checked + config.file_check_interval >= now.time) return;
     record.known = FileKnown::pending;
@@ -99,6 +100,7 @@ void State::forget_copy(std::uint32_t slot, FileId file) {
   if (moved != slot) workers[moved].cache.find(file.value())->position = entry->position;
   worker.cache.erase(file.value());
   worker.environments_here.erase(file.value());
+  if (record.kept && record.holders.empty()) report_kept(file, ReportKind::kept_lost);
   files.forget_if_unused(file);
 }
 
@@ -112,6 +114,12 @@ void State::retire_copy(std::uint32_t slot, FileId file) {
     unlink_name(slot, {file.value(), entry.number});
   }
   forget_copy(slot, file);
+}
+
+void State::release_records(Worker& worker) {
+  for (const RetiredCopy& copy : worker.retired) files.release(FileId(copy.file));
+  for (; !worker.kept_fetches.empty(); worker.kept_fetches.pop_front())
+    files.release(FileId(worker.kept_fetches.front()));
 }
 
 RemoteName State::use_input(std::uint32_t slot, std::uint32_t attempt, FileId file, std::string_view remote) {
@@ -326,6 +334,7 @@ void State::fail_users(std::uint32_t slot, const Staging& staging, const StageEr
 std::size_t State::invalidate(FileId file) {
   std::size_t count = 0;
   files.add_reference(file);
+  files[file].kept = false;
   ++files[file].version;
   files[file].checked = Time::min();
   const std::vector<std::uint32_t> holders = files[file].holders;

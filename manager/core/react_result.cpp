@@ -40,6 +40,7 @@ void State::fill_outcome(std::uint32_t index) {
   outcome.return_status = a.exit_code;
   outcome.signal = a.signal;
   outcome.measured = a.measured;
+  outcome.kept = a.kept;
   if (!a.message.empty()) outcome.message = a.message;
 }
 
@@ -187,6 +188,10 @@ void State::begin_retrieval(std::uint32_t index, const std::vector<Fetched>& pus
       ++a.fetches_left;
       continue;
     }
+    if (may_keep(a, output)) {
+      keep_output(index, output, a.names[spec->inputs + i].number);
+      continue;
+    }
     const auto local = spec.text(output.local);
     fetch(i, a.names[spec->inputs + i], local, local, spec.text(output.remote), output.file != no_index);
   }
@@ -221,6 +226,7 @@ void State::note_limit(Attempt& a, const std::string& text) {
 void State::on_fetched(std::uint32_t slot, const Fetched& fetched) {
   Worker& w = workers[slot];
   if (w.replies > 0) reply_came(w, true);
+  if (fetched.index == kept_output) return on_kept_fetched(slot, fetched);
   const std::uint32_t index = find_attempt(fetched.task, w.conn, fetched.attempt);
   if (index == no_index || attempts[index].state != AttemptState::retrieving || attempts[index].fetches_left == 0)
     return;

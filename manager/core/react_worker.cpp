@@ -79,6 +79,16 @@ void State::block(std::string_view host, std::optional<Duration> timeout) {
   if (until) timers.add({*until, TimerKind::blocks, 0, 0});
 }
 
+void State::add_feature(std::uint32_t slot, std::string_view feature) {
+  Worker& w = workers[slot];
+  constexpr std::size_t most = 1000;
+  const auto at = std::lower_bound(w.features.begin(), w.features.end(), feature);
+  if ((at != w.features.end() && *at == feature) || w.features.size() >= most) return;
+  w.features.insert(at, std::string(feature));
+  w.features_memo.clear();
+  freed(slot);
+}
+
 bool State::has_features(Worker& worker, std::uint32_t set) {
   if (set == 0) return true;
   if (worker.features_memo.size() <= set) worker.features_memo.resize(feature_sets.size(), -1);
@@ -247,7 +257,7 @@ void State::remove_worker(std::uint32_t slot, CloseReason reason) {
   }
   for (const std::uint32_t file : files_held_by(w)) forget_copy(slot, FileId(file));
   leave_shared(slot);
-  for (const RetiredCopy& copy : w.retired) files.release(FileId(copy.file));
+  release_records(w);
   const bool had_type = w.type != no_index;
   if (had_type) {
     --types[w.type].live;

@@ -24,7 +24,7 @@ std::uint32_t output_flags(const OutputSpec& output) {
   if (output.watch) flags |= file_flag::watch;
   if (output.when == OutputWhen::on_failure) flags |= file_flag::failure_only;
   if (output.when == OutputWhen::on_success) flags |= file_flag::success_only;
-  return static_cast<std::uint32_t>(flags);
+  return static_cast<std::uint32_t>(flags) | (output.cache && output.keep ? keep_output_flag : 0);
 }
 
 }  // namespace
@@ -201,6 +201,7 @@ TaskSpec SpecTable::unpack(SpecId id) const {
     OutputSpec output{std::string(view.text(packed.local)), std::string(view.text(packed.remote))};
     output.cache = has(protocol::file_flag::cache);
     output.watch = has(protocol::file_flag::watch);
+    output.keep = (packed.flags & keep_output_flag) != 0;
     if (has(protocol::file_flag::failure_only)) output.when = OutputWhen::on_failure;
     if (has(protocol::file_flag::success_only)) output.when = OutputWhen::on_success;
     spec.outputs.push_back(std::move(output));

@@ -26,9 +26,12 @@ struct PackedInput {
   std::uint32_t file = no_index;
   SpecText remote;
 };
+/// Of PackedOutput::flags: OutputSpec::keep. Never sent.
+constexpr std::uint32_t keep_output_flag = 1U << 16U;
+
 struct PackedOutput {
   std::uint32_t file = no_index;  ///< cached outputs only
-  std::uint32_t flags = 0;        ///< bits of protocol::file_flag
+  std::uint32_t flags = 0;        ///< bits of protocol::file_flag, and keep_output_flag
   SpecText local, remote;
 };
 struct PackedVariable {

@@ -5,6 +5,7 @@
 //   react_file.cpp     looked at, staged, invalidated, copies at workers
 //   react_result.cpp   result, outputs fetched, learning, what comes next
 //   react_environment.cpp  software environments
+//   kept_outputs.cpp  outputs that stay at the worker that made them
 //   shared_inputs.cpp  large cached inputs that workers pass on
 //   dispatch.cpp       a task goes to a worker; the description it gets
 //   matcher.cpp        which task goes to which worker
@@ -159,6 +160,7 @@ struct State {
   void hold(std::uint32_t worker, FileId file, std::uint32_t number, std::uint32_t version, bool in_flight);
   void forget_copy(std::uint32_t worker, FileId file);  ///< entry and holder, without unlink
   void retire_copy(std::uint32_t worker, FileId file);  ///< unlinked now, or when its last user ends
+  void release_records(Worker& worker);                 ///< that it keeps alive besides copies
   void done_with_inputs(std::uint32_t attempt, bool unlink_uncached);
   void unlink_name(std::uint32_t worker, RemoteName name, std::string_view path = {});
   [[nodiscard]] std::string_view name_text(RemoteName name, std::string_view path);  ///< in a scratch buffer
@@ -180,6 +182,13 @@ struct State {
   [[nodiscard]] std::vector<std::uint32_t> users_of_environment(std::uint32_t worker, FileId file) const;
   void environment_came(std::uint32_t worker, FileId file);
   void environment_failed(std::uint32_t worker, FileId file, const EnvironmentFacts& facts);
+
+  // --- kept_outputs.cpp ---
+  [[nodiscard]] bool may_keep(const Attempt& attempt, const PackedOutput& output) const;
+  void keep_output(std::uint32_t attempt, const PackedOutput& output, std::uint32_t number);
+  bool fetch_kept(FileId file);
+  void on_kept_fetched(std::uint32_t worker, const Fetched& fetched);
+  void report_kept(FileId file, ReportKind kind);  ///< and it counts as kept no longer
 
   // --- shared_inputs.cpp ---
   using WishAt = std::map<std::pair<std::uint32_t, ObjectId>, SharedWish>::iterator;
@@ -210,6 +219,7 @@ struct State {
   // --- react_worker.cpp ---
   std::uint32_t worker_slot(ConnId conn) const { return conn.valid() ? conns.find(conn.value()) : no_index; }
   Worker* worker_of(ConnId conn);
+  void add_feature(std::uint32_t worker, std::string_view feature);
   void commit_resources(std::uint32_t worker);
   void introduce(std::uint32_t worker);
   void join_factory(std::uint32_t worker, std::string_view name);

@@ -47,6 +47,9 @@ struct OutputSpec {
   OutputWhen when = OutputWhen::always;
   bool watch = false;  ///< sent back while the task runs
   bool cache = false;  ///< stays at the worker under the name an input with the same local path would get
+  /// With `cache`: a worker that can pass on files keeps it, and it is not fetched (kept_outputs.cpp). Others return
+  /// it.
+  bool keep = false;
   bool operator==(const OutputSpec&) const = default;
 };
 

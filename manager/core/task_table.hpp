@@ -76,6 +76,7 @@ struct Attempt {
   bool copied = false;       ///< a second copy was started because of it, or it is one
   bool inputs_done = false;  ///< its inputs were given back
   bool damaged = false;      ///< an output could not be stored
+  bool kept = false;         ///< an output stays at the worker, not fetched
   std::uint32_t fetches_left = 0;
   Box box;
   Time started{};  ///< when it was dispatched

@@ -105,6 +105,7 @@ WorkerView State::view_worker(std::uint32_t slot) const {
   v.transfer_time = w.transfer_time;
   v.task_time = w.task_time;
   v.connected = w.connected_wall;
+  v.end_time_s = w.end_time_s;
   return v;
 }
 

@@ -78,6 +78,7 @@ struct Worker {
   FlatMap<CacheEntry> cache;
   std::vector<RetiredCopy> retired;
   SmallQueue<Staging> stagings;
+  SmallQueue<std::uint32_t> kept_fetches;     ///< files of kept outputs that were asked for, in order
   std::set<std::uint32_t> environments_here;  ///< files that it has reported unpacked
   std::uint32_t replies = 0;                  ///< requested and not yet complete
   bool results_requested = false, results_noted = false;

@@ -48,9 +48,21 @@ Key read_key(ByteReader& reader) {
   return key;
 }
 
+constexpr std::uint64_t max_header_bytes = 100;
+
 class RootFile {
  public:
   RootFile(int file, std::string path) : file_(file), path_(std::move(path)) {}
+
+  std::string identity() {
+    if (!read_header() || uuid_.find_first_not_of('0') == std::string::npos) return {};
+    const auto size = size_of(file_, path_);
+    const auto bytes = size ? read_at(file_, path_, 0, std::min(*size, max_header_bytes)) : size.error();
+    if (!bytes) return {};
+    std::uint64_t hash = 0xcbf29ce484222325ULL;  // FNV-1a
+    for (const char c : *bytes) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL;
+    return uuid_ + "|" + std::to_string(*size) + "|" + std::to_string(hash);
+  }
 
   Expected<EventCount> count(const std::string& wanted) {
     const auto directory = read_header();
@@ -74,7 +86,7 @@ class RootFile {
   Expected<std::uint64_t> read_header() {
     const auto size = size_of(file_, path_);
     if (!size) return size.error();
-    const auto bytes = read_at(file_, path_, 0, std::min<std::uint64_t>(*size, 100));
+    const auto bytes = read_at(file_, path_, 0, std::min(*size, max_header_bytes));
     if (!bytes) return bytes.error();
     ByteReader reader(*bytes);
     if (reader.take(4) != "root") return make_error(path_ + ": not a ROOT file (it does not begin with \"root\")");
@@ -213,5 +225,7 @@ class RootFile {
 Expected<EventCount> count_root(int file, const std::string& path, const std::string& tree) {
   return RootFile(file, path).count(tree);
 }
+
+std::string root_identity(int file, const std::string& path) { return RootFile(file, path).identity(); }
 
 }  // namespace taskmill::analysis_tool

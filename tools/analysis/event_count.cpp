@@ -88,6 +88,11 @@ Expected<EventCount> count_events(const std::string& path, Format format, const 
   }
 }
 
+std::string root_identity(const std::string& path) {
+  const auto file = open_file(path);
+  return file ? root_identity(file->get(), path) : std::string();
+}
+
 std::string LineIndex::to_text() const {
   std::string text = "taskmill-line-index 1\n";
   text += std::string("format ") + format_name(format) + "\n";

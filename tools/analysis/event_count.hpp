@@ -51,6 +51,11 @@ Expected<EventCount> count_lines(int file, const std::string& path, Format forma
 Expected<EventCount> count_parquet(int file, const std::string& path);
 Expected<EventCount> count_root(int file, const std::string& path, const std::string& tree);
 
+/// What tells a ROOT file apart wherever it lies: its UUID, and a digest of the header that holds it (sizes and places,
+/// which change with the content). Empty: no ROOT file, or one without a UUID.
+std::string root_identity(const std::string& path);
+std::string root_identity(int file, const std::string& path);
+
 /// Copies the header (csv) and the events [first, last) of a line file to `out`. The index may be empty (then the
 /// file is scanned from its start).
 Expected<std::uint64_t> slice_lines(const std::string& path, const LineIndex& index, std::uint64_t first,

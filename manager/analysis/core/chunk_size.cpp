@@ -12,6 +12,7 @@ constexpr double forgetting = 0.98;
 constexpr int points_needed = 5;
 constexpr double min_spread = 1e-3;        // variance over mean square below which a line is not trusted
 constexpr int ceiling_patience = 20;       // chunks that fit at the ceiling before it is raised again
+constexpr double left_aside = 0.1;         // share of the cores whose workers may be about to leave
 constexpr std::uint64_t growth_limit = 4;  // of one step beyond the largest size ever measured
 
 }  // namespace
@@ -42,10 +43,33 @@ std::optional<double> LineFit::solve(double y) const {
   return (y - fit->offset) / fit->slope;
 }
 
+std::optional<double> LineFit::predict(double x) const {
+  if (points_ < points_needed || sum_x_ <= 0 || sum_y_ <= 0) return std::nullopt;
+  const auto fit = line();
+  if (!fit) return x * sum_y_ / sum_x_;
+  return std::max(fit->offset + fit->slope * x, 0.0);
+}
+
 std::optional<double> LineFit::balance() const {
   const auto fit = line();
   if (!fit || fit->offset <= 0) return std::nullopt;
   return fit->offset / fit->slope;
+}
+
+std::optional<double> life_to_plan_for(std::vector<WorkerLife> workers) {
+  const auto life = [](const WorkerLife& worker) {
+    return worker.left_s ? std::max(*worker.left_s, 0.0) : std::numeric_limits<double>::infinity();
+  };
+  std::sort(workers.begin(), workers.end(), [&](const auto& a, const auto& b) { return life(a) < life(b); });
+  double cores = 0;
+  for (const auto& worker : workers) cores += worker.cores;
+  double passed = 0;
+  for (const auto& worker : workers) {
+    passed += worker.cores;
+    if (passed <= cores * left_aside) continue;
+    return worker.left_s ? std::optional(life(worker)) : std::nullopt;
+  }
+  return std::nullopt;
 }
 
 ChunkSizer::ChunkSizer(std::uint64_t initial, std::optional<ChunkTargets> dynamic)

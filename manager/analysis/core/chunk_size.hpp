@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 namespace taskmill::manager::analysis {
 
@@ -27,6 +28,8 @@ class LineFit {
   /// The x at which b*x equals the fixed part a: below it most of the cost is overhead. nullopt as solve(), or without
   /// a fixed part.
   [[nodiscard]] std::optional<double> balance() const;
+  /// a + b*x, or what proportion says; nullopt while there are too few points.
+  [[nodiscard]] std::optional<double> predict(double x) const;
   [[nodiscard]] int points() const { return points_; }
 
  private:
@@ -37,6 +40,16 @@ class LineFit {
   double n_ = 0, sum_x_ = 0, sum_y_ = 0, sum_xx_ = 0, sum_xy_ = 0;
   int points_ = 0;
 };
+
+/// What a worker has left before it leaves by itself.
+struct WorkerLife {
+  std::optional<double> left_s;  ///< nullopt: it has no end
+  double cores = 1;
+};
+/// The life time that chunks should fit into: nine tenths of the cores belong to workers with this much left or more.
+/// Chunks get no smaller for the few that are about to leave; those get none that they cannot finish. nullopt: no
+/// limit.
+std::optional<double> life_to_plan_for(std::vector<WorkerLife> workers);
 
 class ChunkSizer {
  public:
@@ -50,7 +63,11 @@ class ChunkSizer {
   [[nodiscard]] std::uint64_t least_useful() const;
   void on_done(std::uint64_t events, double wall_time_s, double memory_mb);
   void on_exhausted(std::uint64_t events);
-  /// Shortest remaining life time among the workers: a chunk should take no more than half of it.
+  /// How long a chunk of this many events will take; nullopt while nothing is known.
+  [[nodiscard]] std::optional<double> expected_s(std::uint64_t events) const {
+    return time_.predict(static_cast<double>(events));
+  }
+  /// Remaining life time of workers (life_to_plan_for): a chunk should take no more than half of it.
   void limit_time(std::optional<double> seconds) { life_limit_s_ = seconds; }
   [[nodiscard]] bool is_dynamic() const { return dynamic_.has_value(); }
 

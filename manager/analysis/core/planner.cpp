@@ -64,7 +64,7 @@ bool Planner::restore(std::uint32_t group, EventSet events, PartialId& id) {
   progress_.events_submitted += events.count();
   const auto [index, ranges] = *events.files().begin();
   datasets_[files_[index].dataset].chunks_made += (events.count() + settings_.chunksize - 1) / settings_.chunksize;
-  id = store(std::move(events), group, 0);
+  id = store(std::move(events), group, 0, false);
   if (settings_.deterministic) files_[index].leaves.emplace(ranges.front().first, id);
   return true;
 }
@@ -126,13 +126,15 @@ std::optional<WorkItem> Planner::next_accumulation() {
     Group& group = groups_[g];
     const bool over = group.open_files == 0;
     const bool full = group.waiting_count >= settings_.treereduction;
-    const bool last = over && group.waiting_count >= 2 && group.merges_in_flight == 0;
+    if (auto item = next_merge_in_place(g)) return item;
+    const bool settled = group.merges_in_flight == 0 && group.kept.empty() && group.fetching == 0;
+    const bool last = over && group.waiting_count >= 2 && settled;
     if (!full && !last) continue;
     Active active;
     active.item.kind = ItemKind::accumulate;
     active.item.group = g;
     active.item.inputs = take_inputs(group);
-    ++group.merges_in_flight;
+    begin_merge(active.item);
     return start(std::move(active));
   }
   return std::nullopt;
@@ -179,12 +181,13 @@ std::optional<WorkItem> Planner::next_chunk() {
 std::optional<EventRange> Planner::cut(std::uint32_t index) {
   File& file = files_[index];
   Dataset& dataset = datasets_[file.dataset];
-  if (settings_.maxchunks && dataset.chunks_made >= *settings_.maxchunks) {
+  if (file.redo.empty() && settings_.maxchunks && dataset.chunks_made >= *settings_.maxchunks) {
     file.todo.clear();
     return std::nullopt;
   }
-  if (file.todo.empty()) return std::nullopt;
-  EventRange& front = file.todo.front();
+  auto& ranges = file.redo.empty() ? file.todo : file.redo;
+  if (ranges.empty()) return std::nullopt;
+  EventRange& front = ranges.front();
   std::uint64_t size = file.even_chunk;
   if (sizer_.is_dynamic()) {
     size = dynamic_size();
@@ -192,9 +195,9 @@ std::optional<EventRange> Planner::cut(std::uint32_t index) {
   }
   const EventRange range{front.first, front.first + std::min(size, front.count())};
   front.first = range.last;
-  if (front.first == front.last) file.todo.pop_front();
   ++file.open_chunks;
-  ++dataset.chunks_made;
+  if (&ranges == &file.todo) ++dataset.chunks_made;
+  if (front.first == front.last) ranges.pop_front();
   return range;
 }
 
@@ -256,8 +259,8 @@ void Planner::on_counted(ItemId id, std::uint64_t events) {
   set_events(active->item.file, events);
 }
 
-std::optional<PartialId> Planner::on_processed(ItemId id, double wall_time_s, double memory_mb,
-                                               std::uint32_t location) {
+std::optional<PartialId> Planner::on_processed(ItemId id, double wall_time_s, double memory_mb, std::uint32_t location,
+                                               bool kept) {
   const auto active = take(id, ItemKind::process);
   if (!active) return std::nullopt;
   const auto& item = active->item;
@@ -266,13 +269,13 @@ std::optional<PartialId> Planner::on_processed(ItemId id, double wall_time_s, do
   TASKMILL_ASSERT(fresh);  // chunks are cut disjoint by construction
   sizer_.on_done(item.range.count(), wall_time_s, memory_mb);
   progress_.events_processed += item.range.count();
-  const auto partial = store(std::move(events), item.group, location);
+  const auto partial = store(std::move(events), item.group, location, kept);
   if (settings_.deterministic) files_[item.file].leaves.emplace(item.range.first, partial);
   close_chunk(item.file);
   return partial;
 }
 
-std::optional<PartialId> Planner::on_accumulated(ItemId id, std::uint32_t location) {
+std::optional<PartialId> Planner::on_accumulated(ItemId id, std::uint32_t location, bool kept) {
   const auto active = take(id, ItemKind::accumulate);
   if (!active) return std::nullopt;
   EventSet events;
@@ -284,8 +287,8 @@ std::optional<PartialId> Planner::on_accumulated(ItemId id, std::uint32_t locati
     partials_.erase(found);
   }
   ++progress_.accumulations_done;
-  if (!active->place) --groups_[active->item.group].merges_in_flight;
-  const auto partial = store(std::move(events), active->item.group, location);
+  if (!active->place) end_merge(active->item);
+  const auto partial = store(std::move(events), active->item.group, location, kept);
   if (active->place) {
     std::vector<Tree::Merge> merges;
     const auto& place = *active->place;
@@ -303,9 +306,14 @@ std::optional<PartialId> Planner::on_accumulated(ItemId id, std::uint32_t locati
 
 // --- partial results ---
 
-PartialId Planner::store(EventSet events, std::uint32_t group, std::uint32_t location) {
+PartialId Planner::store(EventSet events, std::uint32_t group, std::uint32_t location, bool kept) {
   const PartialId id(next_partial_++);
-  partials_.emplace(id, Partial{std::move(events), group, location, false, false});
+  Partial partial;
+  partial.events = std::move(events);
+  partial.group = group;
+  partial.location = location;
+  partial.kept = kept && !settings_.deterministic;
+  partials_.emplace(id, std::move(partial));
   if (!settings_.deterministic) offer(id);
   return id;
 }
@@ -313,6 +321,12 @@ PartialId Planner::store(EventSet events, std::uint32_t group, std::uint32_t loc
 void Planner::offer(PartialId id) {
   const Partial& partial = partials_.at(id);
   Group& group = groups_[partial.group];
+  if (partial.kept) {
+    auto& queue = group.kept[partial.location];
+    queue.push_back(id);
+    if (queue.size() >= settings_.treereduction) group.ripe.push_back(partial.location);
+    return;
+  }
   group.waiting[partial.location].push_back(id);
   ++group.waiting_count;
 }
@@ -381,6 +395,7 @@ void Planner::stop_submitting() {
   for (std::uint32_t i = 0; i < files_.size(); ++i) {
     File& file = files_[i];
     file.todo.clear();
+    file.redo.clear();
     if (file.state == FileState::uncounted || file.state == FileState::ready) file.state = FileState::exhausted;
     check_complete(i);
   }
@@ -391,6 +406,7 @@ bool Planner::finished() const {
   for (const auto& group : groups_) {
     if (group.open_files > 0) return false;
     if (!settings_.deterministic && group.waiting_count > 1) return false;
+    if (!group.kept.empty() || group.fetching > 0 || !group.stuck_kept.empty()) return false;
   }
   return true;
 }
@@ -423,9 +439,12 @@ std::string Planner::check() const {
   if (!(all == processed_)) return "the partial results do not hold exactly what was processed";
   if (all.count() != progress_.events_processed) return "the number of processed events is wrong";
   std::uint64_t waiting = 0;
-  for (const auto& group : groups_) waiting += group.waiting_count;
+  for (const auto& group : groups_) {
+    waiting += group.waiting_count + group.fetching;
+    for (const auto& [location, queue] : group.kept) waiting += queue.size();
+  }
   std::uint64_t free = 0;
-  for (const auto& [id, partial] : partials_) free += !partial.merging && !partial.stuck ? 1 : 0;
+  for (const auto& [id, partial] : partials_) free += !partial.merging && (!partial.stuck || partial.fetching) ? 1 : 0;
   if (!settings_.deterministic && waiting != free) return "a partial result is neither waiting nor being merged";
   if (progress_.in_flight != active_.size()) return "the number of items in flight is wrong";
   return {};

@@ -54,6 +54,7 @@ struct WorkItem {
   std::vector<PartialId> inputs;  ///< accumulate, in merge order
   std::uint32_t group = 0;
   std::uint32_t attempt = 0;  ///< 0 for the first
+  std::uint32_t place = 0;    ///< accumulate: all inputs are kept at this location, run there; 0: anywhere
 };
 
 /// Something that did not make it, with its evidence.
@@ -89,8 +90,16 @@ class Planner {
   void on_counted(ItemId item, std::uint64_t events);
   /// The partial result is stored under the returned id; nullopt when the item was already finished or unknown (the
   /// output must then be dropped).
-  std::optional<PartialId> on_processed(ItemId item, double wall_time_s, double memory_mb, std::uint32_t location = 0);
-  std::optional<PartialId> on_accumulated(ItemId item, std::uint32_t location = 0);
+  /// `kept`: it lies at the location only (not 0), where it is merged with others, and is lost with it.
+  std::optional<PartialId> on_processed(ItemId item, double wall_time_s, double memory_mb, std::uint32_t location = 0,
+                                        bool kept = false);
+  std::optional<PartialId> on_accumulated(ItemId item, std::uint32_t location = 0, bool kept = false);
+  /// Kept partial results that must come to the manager now; each is named once, on_partial_fetched() or
+  /// on_partial_lost() follows. What is left at the end is one per location.
+  std::vector<PartialId> take_fetches();
+  void on_partial_fetched(PartialId partial);
+  /// Nothing more can be fetched: what is kept anywhere counts as not processed.
+  void give_up_kept();
   /// The command failed (exit code, missing output, time limit): again, or given up with `reason`.
   void on_failed(ItemId item, std::string reason);
   /// The box was too small even at its maximum: split, or given up.
@@ -99,7 +108,7 @@ class Planner {
   [[nodiscard]] bool is_active(ItemId item) const { return active_.contains(item.value()); }
   /// The outputs of a partial result were lost with a worker before they were merged: its events are processed again.
   void on_partial_lost(PartialId partial);
-  /// Shortest remaining life time among the workers, in seconds.
+  /// Remaining life time of workers that dynamic chunks should fit into, in seconds.
   void limit_time(std::optional<double> seconds) { sizer_.limit_time(seconds); }
   /// How many chunks the workers can process at once. Dynamic chunks get smaller towards the end, so that all workers
   /// end at about the same time.
@@ -126,6 +135,7 @@ class Planner {
   [[nodiscard]] std::uint32_t dataset_of(std::uint32_t file) const { return files_[file].dataset; }
   [[nodiscard]] std::optional<std::uint64_t> events_in(std::uint32_t file) const { return files_[file].events; }
   [[nodiscard]] std::uint32_t file_count() const { return static_cast<std::uint32_t>(files_.size()); }
+  [[nodiscard]] std::optional<double> expected_s(std::uint64_t events) const { return sizer_.expected_s(events); }
   [[nodiscard]] std::uint64_t chunk_size_now() const { return sizer_.current(); }
   /// Conservation laws; empty when all hold, else what is broken. For tests.
   [[nodiscard]] std::string check() const;
@@ -144,6 +154,7 @@ class Planner {
     FileState state = FileState::uncounted;
     std::optional<std::uint64_t> events;
     std::deque<EventRange> todo;                ///< ranges of which chunks are still to be cut, in order
+    std::deque<EventRange> redo;                ///< … that were cut before, and their results were lost
     std::uint64_t even_chunk = 0;               ///< fixed size: every chunk of this file but the last
     std::uint64_t open_chunks = 0;              ///< cut, and neither processed nor lost
     std::map<std::uint64_t, PartialId> leaves;  ///< deterministic: processed chunks by first event
@@ -166,10 +177,17 @@ class Planner {
     std::uint32_t location = 0;
     bool merging = false;
     bool stuck = false;  ///< could not be merged; stays a result of its own
+    bool kept = false;   ///< only at its location
+    bool fetching = false;
   };
   struct Group {
     std::map<std::uint32_t, std::deque<PartialId>> waiting;  ///< by location, oldest first
     std::uint64_t waiting_count = 0;
+    std::map<std::uint32_t, std::deque<PartialId>> kept;  ///< not merging, by location, oldest first
+    std::map<std::uint32_t, std::uint32_t> merges_at;     ///< in flight, by location of what they read
+    std::vector<std::uint32_t> ripe;                      ///< locations that got enough for a merge
+    std::uint64_t fetching = 0;                           ///< kept ones on their way
+    std::vector<PartialId> stuck_kept;                    ///< still to be fetched
     std::uint64_t open_files = 0;
     std::uint64_t merges_in_flight = 0;
     std::uint32_t slots = 0;
@@ -188,9 +206,13 @@ class Planner {
   std::optional<EventRange> cut(std::uint32_t file);
   std::uint64_t dynamic_size();
   std::vector<PartialId> take_inputs(Group& group);
-  PartialId store(EventSet events, std::uint32_t group, std::uint32_t location);
+  std::optional<WorkItem> next_merge_in_place(std::uint32_t group);
+  PartialId store(EventSet events, std::uint32_t group, std::uint32_t location, bool kept);
   void offer(PartialId id);
-  void cancel_merge_of(PartialId id, Group& group);
+  void begin_merge(const WorkItem& item);
+  void end_merge(const WorkItem& item);
+  void withdraw(PartialId id, const Partial& partial);
+  void cancel_merge_of(PartialId id, std::uint32_t group);
   void retry_or(Active active, std::string reason, bool exhausted);
   void split_chunk(const WorkItem& item);
   void lose_chunk(const WorkItem& item, std::string reason);

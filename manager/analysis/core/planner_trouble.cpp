@@ -69,7 +69,7 @@ void Planner::lose_chunk(const WorkItem& item, std::string reason) {
 void Planner::give_up_merge(const Active& active, std::string reason) {
   const auto& inputs = active.item.inputs;
   Group& group = groups_[active.item.group];
-  if (!active.place) --group.merges_in_flight;
+  if (!active.place) end_merge(active.item);
   if (!active.place && inputs.size() > 2) {
     const auto middle = inputs.begin() + static_cast<std::ptrdiff_t>(inputs.size() / 2);
     for (const auto& part :
@@ -83,7 +83,7 @@ void Planner::give_up_merge(const Active& active, std::string reason) {
       half.item = active.item;
       half.item.inputs = part;
       half.item.attempt = 0;
-      ++group.merges_in_flight;
+      begin_merge(half.item);
       again_.push_back(std::move(half));
     }
     return;
@@ -92,6 +92,7 @@ void Planner::give_up_merge(const Active& active, std::string reason) {
   for (const auto input : inputs) {
     partials_.at(input).merging = false;
     partials_.at(input).stuck = true;
+    if (partials_.at(input).kept) group.stuck_kept.push_back(input);
   }
 }
 
@@ -102,12 +103,7 @@ void Planner::on_partial_lost(PartialId id) {
   const Partial lost = std::move(found->second);
   partials_.erase(found);
   Group& group = groups_[lost.group];
-  if (!lost.merging && !lost.stuck) {
-    auto& queue = group.waiting[lost.location];
-    std::erase(queue, id);
-    --group.waiting_count;
-    if (queue.empty()) group.waiting.erase(lost.location);
-  }
+  withdraw(id, lost);
   EventSet rest;
   for (const auto& [index, ranges] : processed_.files()) {
     for (const auto& range : ranges) {
@@ -128,7 +124,7 @@ void Planner::on_partial_lost(PartialId id) {
   progress_.events_submitted -= lost.events.count();
   for (const auto& [index, ranges] : lost.events.files()) {
     File& file = files_[index];
-    for (const auto& range : ranges) file.todo.push_back(range);
+    for (const auto& range : ranges) file.redo.push_back(range);
     if (file.complete) {
       file.complete = false;
       ++group.open_files;
@@ -137,36 +133,37 @@ void Planner::on_partial_lost(PartialId id) {
       file.state = FileState::ready;
       ready_files_.push_back(index);
     } else if (stopping_) {
-      file.todo.clear();
+      file.redo.clear();
       check_complete(index);
     }
   }
-  if (lost.merging) cancel_merge_of(id, group);
+  if (lost.merging) cancel_merge_of(id, lost.group);
 }
 
 // A merge that was to read a lost partial result cannot succeed: its other inputs wait for another one.
-void Planner::cancel_merge_of(PartialId id, Group& group) {
+void Planner::cancel_merge_of(PartialId id, std::uint32_t group) {
   const auto reads_it = [id](const Active& active) {
     const auto& inputs = active.item.inputs;
     return std::find(inputs.begin(), inputs.end(), id) != inputs.end();
   };
-  std::vector<PartialId> inputs;
+  WorkItem item;
   if (const auto running =
           std::find_if(active_.begin(), active_.end(), [&](const auto& entry) { return reads_it(entry.second); });
       running != active_.end()) {
-    inputs = std::move(running->second.item.inputs);
+    item = std::move(running->second.item);
     active_.erase(running);
     --progress_.in_flight;
   } else if (const auto queued = std::find_if(again_.begin(), again_.end(), reads_it); queued != again_.end()) {
-    inputs = std::move(queued->item.inputs);
+    item = std::move(queued->item);
     again_.erase(queued);
   }
-  for (const auto input : inputs) {
+  for (const auto input : item.inputs) {
     if (input == id) continue;
     partials_.at(input).merging = false;
     offer(input);
   }
-  --group.merges_in_flight;
+  item.group = group;
+  end_merge(item);
 }
 
 }  // namespace taskmill::manager::analysis

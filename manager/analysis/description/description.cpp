@@ -262,6 +262,7 @@ class DescriptionReader {
     result_.environment = top.pairs("environment");
     result_.output = resolve(top.text("output").value_or(result_.name + "-result.json"));
     if (const auto path = top.text("checkpoint")) result_.checkpoint = resolve(*path);
+    result_.keep_on_workers = top.flag("keep_on_workers").value_or(true);
     if (const auto path = top.text("report")) result_.report = resolve(*path);
   }
 

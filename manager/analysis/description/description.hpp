@@ -58,8 +58,9 @@ struct Description {
   double fast_terminate_factor = 0;  ///< of the mean, with StragglerPolicy::terminate
   std::string environment_file, x509_proxy, checkpoint, output, report;
   std::int64_t xrootd_timeout = 60;
-  Pairs environment;        ///< variables for every task
-  bool skip_header = true;  ///< accumulate concat: keep one header line
+  Pairs environment;            ///< variables for every task
+  bool skip_header = true;      ///< accumulate concat: keep one header line
+  bool keep_on_workers = true;  ///< partial results are merged where they were made
 };
 
 /// Reads and checks everything that can be checked before a task runs (files exist, templates are sound).

@@ -75,6 +75,41 @@ TEST(ChunkSizer, KeepsChunksToHalfOfTheShortestWorkerLife) {
   EXPECT_EQ(sizer.current(), 8192U);
 }
 
+TEST(ChunkSizer, FollowsALifeLimitAlsoWithATargetForMemoryOnly) {
+  ChunkSizer sizer(1000, ChunkTargets{std::nullopt, 4000.0});
+  for (int i = 0; i < 40; ++i) {
+    const auto n = sizer.next();
+    sizer.on_done(n, 0.001 * static_cast<double>(n), 0.001 * static_cast<double>(n));
+  }
+  EXPECT_GT(sizer.current(), 8192U);
+  sizer.limit_time(20);
+  EXPECT_EQ(sizer.current(), 8192U);
+  sizer.limit_time(std::nullopt);
+  EXPECT_GT(sizer.current(), 8192U);
+}
+
+TEST(ChunkSizer, TellsHowLongAChunkWillTake) {
+  ChunkSizer sizer(1000, std::nullopt);
+  EXPECT_FALSE(sizer.expected_s(1000));
+  for (std::uint64_t i = 0; i < 40; ++i) sizer.on_done(500 + 50 * i, 2 + 0.001 * static_cast<double>(500 + 50 * i), -1);
+  EXPECT_NEAR(sizer.expected_s(10'000).value(), 12, 0.1);
+}
+
+TEST(WorkerLife, TheFewThatAreAboutToLeaveDoNotMakeChunksSmall) {
+  std::vector<WorkerLife> workers(9, WorkerLife{3600.0, 4});
+  workers.push_back({5.0, 4});
+  EXPECT_EQ(life_to_plan_for(workers), 3600.0);
+  workers.push_back({200.0, 4});
+  EXPECT_EQ(life_to_plan_for(workers), 200.0) << "nearly a fifth of the cores";
+}
+
+TEST(WorkerLife, WithoutAnEndThereIsNoLimit) {
+  EXPECT_FALSE(life_to_plan_for({}));
+  EXPECT_FALSE(life_to_plan_for({{std::nullopt, 8}, {std::nullopt, 8}}));
+  EXPECT_EQ(life_to_plan_for({{60.0, 8}, {std::nullopt, 1}}), 60.0);
+  EXPECT_EQ(life_to_plan_for({{-3.0, 8}}), 0.0) << "overdue";
+}
+
 TEST(ChunkSizer, DoesNotCollapseWhenTheTargetIsBelowTheFixedCost) {
   ChunkSizer sizer(1000, ChunkTargets{0.05, std::nullopt});
   // 0.5 s to start, 0.1 ms per event: 50 ms cannot be met; half of the time is work at 5,000 events.
