@@ -23,9 +23,8 @@ Explanation State::explain(std::uint32_t task) {
     return e;
   }
   if (record.where == Where::files) {
-    const std::uint32_t environment = spec_of(record)->environment;
-    e.text = environment > 0 && expected_environments.contains(environment - 1) ? "its environment is being prepared"
-                                                                                : "its input files are being looked at";
+    e.text = expected_environments.contains(spec_of(record)->environment - 1) ? "its environment is being prepared"
+                                                                              : "its input files are being looked at";
     return e;
   }
   if (record.where == Where::arriving) {

@@ -93,7 +93,7 @@ struct State {
   std::vector<std::vector<std::string>> feature_sets{{}};  ///< sorted; set 0 is empty
   std::map<std::vector<std::string>, std::uint32_t> feature_set_ids;
   std::vector<EnvironmentPlan> environments;
-  StringMap<std::uint32_t> environment_names;  ///< the latest plan of each name
+  StringMap<std::uint32_t> environment_names;                                    ///< the latest plan of each name
   std::unordered_map<std::uint32_t, std::vector<TaskId>> expected_environments;  ///< not declared yet; who waits
   Slab<Worker, 6> workers;
   IdMap conns;
