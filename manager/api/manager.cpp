@@ -193,10 +193,9 @@ void Manager::Impl::note(NoticeLevel level, const std::string& text) {
 void Manager::Impl::on_report(const Report& report, const Effects& effects, const TaskTextPtr& text) {
   something_happened = true;
   const TaskOutcome* outcome = report.outcome < effects.outcomes.size() ? &effects.outcomes[report.outcome] : nullptr;
-  if (!report.path.empty()) {
-    if (callbacks.on_kept) callbacks.on_kept(report.kind, std::string(effects.view(report.path)));
-    return;
-  }
+  const bool kept = !report.path.empty();
+  if (kept && callbacks.on_kept) callbacks.on_kept(report.kind, std::string(effects.view(report.path)));
+  if (kept) return;
   const bool ends = report.kind == ReportKind::finished || report.kind == ReportKind::cancelled;
   if (ends && outcome != nullptr) {
     FinishedTask task;
