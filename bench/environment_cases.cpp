@@ -53,8 +53,7 @@ void write_tasks(const Plan& plan, const std::string& path, const std::string& r
     for (const char c : plan.command) out << (c == '"' ? "\\\"" : std::string(1, c));
     out << R"(", "cores": 1)";
     if (!plan.archive.empty()) {
-      out << R"(, "inputs": [{"source": ")" << plan.archive << R"(", "remote": "env"}, {"source": ")" << runner
-          << R"(", "remote": "run"}])";
+      out << R"(, "inputs": [")" << plan.archive << R"(=env", ")" << runner << R"(=run"])";
     }
     out << "}\n";
   }
