@@ -188,6 +188,30 @@ void set_amounts(protocol::TaskDescription& d, const Resources& box) {
 
 }  // namespace
 
+namespace {
+
+void describe_files(State& s, const Attempt& a, const SpecView& spec, protocol::TaskDescription& d) {
+  d.inputs.resize(spec->inputs);
+  d.outputs.resize(spec->outputs + (a.wrapped ? 1 : 0));
+  for (std::uint32_t i = 0; i < spec->inputs; ++i) {
+    const FileRecord& file = s.files[FileId(a.names[i].file)];
+    protocol::InputFile& input = d.inputs[i];
+    input.empty_directory = file.kind == FileKind::empty_directory;
+    input.cache_name = s.name_text(a.names[i], {});
+    input.sandbox_name = spec.text(spec.input(i).remote);
+    input.flags = file.cached ? protocol::file_flag::cache : 0;
+    input.content.reset();
+  }
+  for (std::uint32_t i = 0; i < spec->outputs; ++i) {
+    const PackedOutput& packed = spec.output(i);
+    d.outputs[i].cache_name = s.name_text(a.names[spec->inputs + i], spec.text(packed.local));
+    d.outputs[i].sandbox_name = spec.text(packed.remote);
+    d.outputs[i].flags = static_cast<int>(packed.flags & ~keep_output_flag);
+  }
+}
+
+}  // namespace
+
 bool State::describe(ConnId conn, TaskId id, std::uint32_t serial, protocol::TaskDescription& d) {
   const std::uint32_t index = find_attempt(id, conn, serial);
   if (index == no_index || attempts[index].state != AttemptState::running) return false;
@@ -224,23 +248,7 @@ bool State::describe(ConnId conn, TaskId id, std::uint32_t serial, protocol::Tas
   d.end_time_us = a.wrapped ? 0 : static_cast<std::uint64_t>(std::max<std::int64_t>(0, spec->end_time_us));
   d.env.resize(spec->variables);
   for (std::uint32_t i = 0; i < spec->variables; ++i) d.env[i] = spec.variable(i);
-  d.inputs.resize(spec->inputs);
-  d.outputs.resize(spec->outputs + (a.wrapped ? 1 : 0));
-  for (std::uint32_t i = 0; i < spec->inputs; ++i) {
-    const FileRecord& file = files[FileId(a.names[i].file)];
-    protocol::InputFile& input = d.inputs[i];
-    input.empty_directory = file.kind == FileKind::empty_directory;
-    input.cache_name = name_text(a.names[i], {});
-    input.sandbox_name = spec.text(spec.input(i).remote);
-    input.flags = file.cached ? protocol::file_flag::cache : 0;
-    input.content.reset();
-  }
-  for (std::uint32_t i = 0; i < spec->outputs; ++i) {
-    const PackedOutput& packed = spec.output(i);
-    d.outputs[i].cache_name = name_text(a.names[spec->inputs + i], spec.text(packed.local));
-    d.outputs[i].sandbox_name = spec.text(packed.remote);
-    d.outputs[i].flags = static_cast<int>(packed.flags & ~keep_output_flag);
-  }
+  describe_files(*this, a, spec, d);
   describe_environment(a, spec->outputs, d);
   if (a.wrapped) {
     const std::size_t program = a.names.size() - 2;

@@ -3,6 +3,29 @@
 
 namespace taskmill::manager {
 
+namespace {
+
+/// How many connected workers come into question for tasks of a shape, condition by condition.
+struct Suitable {
+  std::size_t accepting = 0, featured = 0, large = 0;
+};
+
+Suitable count_suitable(State& s, const Shape& shape) {
+  Suitable found;
+  for (std::uint32_t i = 0; i < s.workers.end(); ++i) {
+    if (!s.workers.alive(i) || !s.accepts(s.workers[i])) continue;
+    ++found.accepting;
+    Worker& w = s.workers[i];
+    if (!s.has_features(w, shape.key.features)) continue;
+    ++found.featured;
+    const Box box = compute_box(shape, w.largest, s.rules(w), {});
+    if (fits_idle(box, shape.key.coprocess ? w.coprocess_total : w.total)) ++found.large;
+  }
+  return found;
+}
+
+}  // namespace
+
 Explanation State::explain(std::uint32_t task) {
   const TaskRecord& record = tasks[task];
   Explanation e{record.state, {}};
@@ -45,17 +68,7 @@ Explanation State::explain(std::uint32_t task) {
     e.text = "its category " + category_of(record).name() + " already runs as many tasks as it may";
     return e;
   }
-  std::size_t accepting = 0;
-  std::size_t featured = 0;
-  std::size_t large = 0;
-  for (std::uint32_t i = 0; i < workers.end(); ++i) {
-    if (!workers.alive(i) || !accepts(workers[i])) continue;
-    ++accepting;
-    if (!has_features(workers[i], shape.key.features)) continue;
-    ++featured;
-    const Box box = compute_box(shape, workers[i].largest, rules(workers[i]), {});
-    if (fits_idle(box, shape.key.coprocess ? workers[i].coprocess_total : workers[i].total)) ++large;
-  }
+  const auto [accepting, featured, large] = count_suitable(*this, shape);
   const std::string need = resources_json(waiting_label(record));
   if (accepting == 0) {
     e.text =

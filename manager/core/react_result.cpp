@@ -137,71 +137,83 @@ std::string State::pushed_target(ConnId conn, const ResultFacts& facts, std::uin
   return std::string(spec.text(spec.output(output).local));
 }
 
+namespace {
+
+struct OutputRequest {
+  std::uint32_t index = 0;
+  RemoteName name;
+  std::string_view named;  ///< what the name at the worker was made of when the task was described
+  std::string path;
+  std::string_view remote;
+  bool cached = false;
+};
+
+void request_output(State& s, Attempt& a, const OutputRequest& request) {
+  Worker& w = s.workers[a.worker];
+  const TextRef name = s.out.add(s.name_text(request.name, request.named));
+  const TextRef path = s.out.add(request.path);
+  const TextRef remote = s.out.add(request.remote);
+  Action& action = s.act(ActionKind::fetch, w);
+  action.task = s.tasks[a.task].id;
+  action.attempt = a.serial;
+  action.index = request.index;
+  action.cached = request.cached;
+  action.name = name;
+  action.path = path;
+  action.remote = remote;
+  ++a.fetches_left;
+  s.expect_reply(w);
+}
+
+void leave_running(State& s, std::uint32_t index) {
+  Attempt& a = s.attempts[index];
+  s.stop_running(a);
+  s.give_box(a);
+  a.state = AttemptState::retrieving;
+  s.tasks[a.task].state = TaskState::waiting_retrieval;
+  --s.running;
+  ++s.retrieving;
+  ++s.categories[s.spec_of(s.tasks[a.task])->category].count.with_results;
+  if (s.config.transactions) s.record_task(a.task, "WAITING_RETRIEVAL", index);
+}
+
+}  // namespace
+
 // Requests every output, and the clean-up behind it, in one go: replies come in the same order.
 void State::begin_retrieval(std::uint32_t index, const std::vector<Fetched>& pushed) {
   Attempt& a = attempts[index];
   const std::uint32_t slot = a.worker;
   Worker& w = workers[slot];
-  TaskRecord& record = tasks[a.task];
-  const SpecView spec = spec_of(record);
-  stop_running(a);
-  give_box(a);
-  a.state = AttemptState::retrieving;
-  record.state = TaskState::waiting_retrieval;
-  --running;
-  ++retrieving;
-  ++categories[spec->category].count.with_results;
-  if (config.transactions) record_task(a.task, "WAITING_RETRIEVAL", index);
-
+  const SpecView spec = spec_of(tasks[a.task]);
+  leave_running(*this, index);
   const bool succeeded = a.result == ResultCode::success && a.exit_code == 0;
   const bool none = a.result == ResultCode::resource_exhaustion || a.result == ResultCode::input_missing;
-  // `named`: what the name at the worker was made of when the task was described.
-  const auto fetch = [&](std::uint32_t output, RemoteName name, std::string_view named, std::string_view path,
-                         std::string_view remote, bool cached) {
-    const TextRef name_ref = out.add(name_text(name, named));
-    const TextRef path_ref = out.add(path);
-    const TextRef remote_ref = out.add(remote);
-    Action& action = act(ActionKind::fetch, w);
-    action.task = record.id;
-    action.attempt = a.serial;
-    action.index = output;
-    action.cached = cached;
-    action.name = name_ref;
-    action.path = path_ref;
-    action.remote = remote_ref;
-    ++a.fetches_left;
-    expect_reply(w);
-  };
   if (a.wrapped) {
-    fetch(summary_output, a.names.back(), monitor_summary_name,
-          monitor_summary_path(config.monitoring, record.id.value()), monitor_summary_name, false);
+    request_output(*this, a,
+                   {summary_output, a.names.back(), monitor_summary_name,
+                    monitor_summary_path(config.monitoring, tasks[a.task].id.value()), monitor_summary_name, false});
   }
   std::vector<bool> fetched(spec->outputs, false);
-  std::vector<Fetched> came;  // inside the result
+  std::vector<bool> came(spec->outputs, false);  // inside the result: never in the worker's cache
   for (std::uint32_t i = 0; i < spec->outputs && !none; ++i) {
     const PackedOutput& output = spec.output(i);
     if (!wanted(output.flags, succeeded)) continue;
     fetched[i] = true;
-    const auto here = std::find_if(pushed.begin(), pushed.end(), [i](const Fetched& f) { return f.index == i; });
-    if (here != pushed.end()) {
-      came.push_back(*here);
-      ++a.fetches_left;
-      continue;
-    }
-    if (may_keep(a, output)) {
-      keep_output(index, output, a.names[spec->inputs + i].number);
-      continue;
-    }
+    came[i] = std::any_of(pushed.begin(), pushed.end(), [i](const Fetched& f) { return f.index == i; });
+    const RemoteName& name = a.names[spec->inputs + i];
     const auto local = spec.text(output.local);
-    fetch(i, a.names[spec->inputs + i], local, local, spec.text(output.remote), output.file != no_index);
+    if (came[i])
+      ++a.fetches_left;
+    else if (may_keep(a, output))
+      keep_output(index, output, name.number);
+    else
+      request_output(*this, a, {i, name, local, std::string(local), spec.text(output.remote), output.file != no_index});
   }
-  act(ActionKind::kill, w).task = record.id;
+  act(ActionKind::kill, w).task = tasks[a.task].id;
   done_with_inputs(index, true);
   for (std::uint32_t i = 0; i < spec->outputs; ++i) {
     // A cached output that was fetched stays at the worker, whatever comes of it is decided when it is here.
-    if (spec.output(i).file != no_index && fetched[i]) continue;
-    // What came inside the result was never in the worker's cache.
-    if (std::any_of(came.begin(), came.end(), [i](const Fetched& f) { return f.index == i; })) continue;
+    if (came[i] || (spec.output(i).file != no_index && fetched[i])) continue;
     unlink_name(slot, a.names[spec->inputs + i], spec.text(spec.output(i).local));
   }
   if (a.wrapped) unlink_name(slot, a.names.back(), monitor_summary_name);
@@ -209,7 +221,11 @@ void State::begin_retrieval(std::uint32_t index, const std::vector<Fetched>& pus
   freed(slot);
   arm_worker(slot);
   if (a.fetches_left == 0) return complete(index);
-  for (const Fetched& output : came) take_fetched(index, output);
+  for (const Fetched& output : pushed) {
+    if (output.index >= came.size() || !came[output.index]) continue;
+    came[output.index] = false;  // once, whatever a worker says
+    take_fetched(index, output);
+  }
 }
 
 // What a monitor says about limits: why it stopped the task, or, when it only measures, a warning about one whose
