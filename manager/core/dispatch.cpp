@@ -5,6 +5,7 @@
 #include "manager/core/monitor_command.hpp"
 #include "manager/core/state.hpp"
 #include "manager/core/task_limits.hpp"
+#include "protocol/extension_flags.hpp"
 
 namespace taskmill::manager {
 
@@ -207,6 +208,7 @@ void describe_files(State& s, const Attempt& a, const SpecView& spec, protocol::
     d.outputs[i].cache_name = s.name_text(a.names[spec->inputs + i], spec.text(packed.local));
     d.outputs[i].sandbox_name = spec.text(packed.remote);
     d.outputs[i].flags = static_cast<int>(packed.flags & ~keep_output_flag);
+    if (s.may_keep(a, packed)) d.outputs[i].flags |= protocol::file_flag::stays;
   }
 }
 

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "common/os/file.hpp"
+#include "protocol/extension_flags.hpp"
 #include "protocol/result_code.hpp"
 #include "worker/net/task_runner.hpp"
 
@@ -25,7 +26,7 @@ void TaskRunner::collect_outputs(Run& run, const TaskSlot& task, TaskExit& exit)
     wanted.sandbox_name = output.sandbox_name;
     if (!task.pushed) continue;
     wanted.wanted = protocol::output_is_wanted(output.flags, succeeded);
-    wanted.inline_limit = context_.inline_outputs;
+    if ((output.flags & protocol::file_flag::stays) == 0) wanted.inline_limit = context_.inline_outputs;
     wanted.keep = (output.flags & protocol::file_flag::cache) != 0;
   }
   std::vector<std::string> trashed;

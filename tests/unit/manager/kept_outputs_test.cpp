@@ -42,7 +42,7 @@ TEST_F(KeptOutputs, AreNotFetchedAndAreReadWhereTheyLie) {
   EXPECT_EQ(d.times_said("get "), 0U);
   EXPECT_EQ(d.times_said("unlink"), 0U);
   const std::string name = d.sent[0].description.outputs.at(0).cache_name;
-  EXPECT_EQ(d.sent[0].description.outputs.at(0).flags, 1) << "the worker hears of a cached output";
+  EXPECT_EQ(d.sent[0].description.outputs.at(0).flags, 1 | 128) << "cached, and not to be sent along with the result";
   d.connect_peer();
   const TaskId reader = d.submit(reader_of("r", address(home)));
   d.step();
