@@ -18,7 +18,7 @@ Suitable count_suitable(State& s, const Shape& shape) {
     Worker& w = s.workers[i];
     if (!s.has_features(w, shape.key.features)) continue;
     ++found.featured;
-    const Box box = compute_box(shape, w.largest, s.rules(w), {});
+    const Box box = s.compute_box(shape, w.largest, s.rules(w), {});
     if (fits_idle(box, shape.key.coprocess ? w.coprocess_total : w.total)) ++found.large;
   }
   return found;
