@@ -46,6 +46,26 @@ TEST(Prefetch, IsForTasksThatEndWhileNewsTravel) {
   }
 }
 
+TEST(Prefetch, LeavesTasksThatNeedMoreThanOneOfThoseThatRun) {
+  MachineDriver d;
+  d.connect({.cores = 4});
+  for (int i = 0; i < 40; ++i) d.submit(request(1));
+  d.step();
+  ResultFacts facts;
+  facts.execution_us = 1000;
+  for (int i = 0; i < 12; ++i) {
+    d.pass(std::chrono::milliseconds(10));
+    d.finish(d.sent[static_cast<std::size_t>(i)].task, facts);
+  }
+  EXPECT_GT(d.sent.size(), 16U);
+  TaskSpec spec = request(2);
+  spec.priority = 10;
+  const TaskId large = d.submit(spec);
+  d.pass(std::chrono::milliseconds(10));
+  d.finish(d.sent[12].task, facts);
+  EXPECT_EQ(d.machine.state(large), TaskState::ready);
+}
+
 TEST(Prefetch, EndsWhenFewerTasksWaitThanRun) {
   MachineDriver d;
   d.connect({.cores = 4});
