@@ -1,6 +1,7 @@
 """Workers killed at random every second, one frozen, one with a full disk: the result is the same to the bit."""
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -18,8 +19,10 @@ def can_mount():
 
 
 class Chaos(Analysis):
-    # Each chunk also writes 1 MB that it does not return: a worker with 2 MB of disk cannot hold two of them.
+    # Each chunk also writes 1 MB that it does not return: where the disk is full it cannot.
     work = "head -c 1000000 /dev/zero > waste && sleep 0.1 && ./zpeak_hist --analysis {slice} > {output}"
+
+    full = "No space left on device|less than the promised disk space"
 
     def setUp(self):
         super().setUp()
@@ -35,12 +38,19 @@ class Chaos(Analysis):
         os.rename(self.path("result.json"), self.path("undisturbed.json"))
 
     def start_full_worker(self, port):
-        """Its workspace is a tmpfs of 3 MB that is full: tasks there cannot even get their inputs."""
+        """Its workspace is a tmpfs that is full as soon as it has connected. Tasks cannot even get their inputs there, and it leaves when it
+        looks at its disk before the next task."""
         os.makedirs(self.path("full"), exist_ok=True)
-        script = ("mount -t tmpfs -o size=3m none full && head -c 2500000 /dev/zero > full/ballast; "
-                  "exec %s --cores 1 --memory 1000 --disk 1000 -s full 127.0.0.1 %s"
+        script = ("mount -t tmpfs -o size=150m none full && "
+                  "{ until [ -e fill ]; do sleep 0.05; done; cat /dev/zero > full/ballast; } & "
+                  "until mountpoint -q full; do sleep 0.05; done; "
+                  "exec %s --cores 1 --memory 1000 --disk 120 -s full 127.0.0.1 %s"
                   % (program("work_queue_worker"), port))
-        return self.start(["unshare", "--mount", "sh", "-c", script], "full.log")
+        worker = self.start(["unshare", "--mount", "sh", "-c", script], "full.log")
+        self.wait_until(lambda: "connected to" in self.read("full.log"))
+        self.write("fill", "")
+        self.wait_until(lambda: re.search(self.full, self.read("full.log")))
+        return worker
 
     def test_the_result_is_the_same_to_the_bit(self):
         self.undisturbed()
