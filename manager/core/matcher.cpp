@@ -15,7 +15,6 @@ namespace {
 constexpr std::size_t few_workers = 64;  // up to so many freed workers are compared one by one
 constexpr std::size_t holders_looked_at = 64;
 constexpr int random_probes = 24;
-constexpr std::size_t shapes_to_prefetch = 16;  // of so many, in their order, a full worker gets more
 }  // namespace
 
 bool State::ramping_down() const {
@@ -420,58 +419,6 @@ void State::run_matching() {
     if (has_room(workers[slot])) settle(slot);
   }
   freed_list.clear();
-}
-
-// As small as what runs there: it starts where one of those has ended. A larger one would wait for several to end,
-// while others overtake it.
-bool State::is_no_larger(const Box& box, const Worker& w) {
-  const std::int64_t slots = std::max<std::int64_t>(1, std::int64_t{w.running} - w.prefetched);
-  const auto fits = [slots](std::int64_t amount, std::int64_t total) { return amount * slots <= total; };
-  return fits(box.cores, w.total.cores) && fits(box.memory, w.total.memory) && fits(box.disk, w.total.disk) &&
-         fits(box.gpus, w.total.gpus) && fits_idle(box, w.total);
-}
-
-// As many as the worker ends while the news of an end travels here and the next task there. Nothing for tasks so long
-// that the gain would not be seen.
-std::uint32_t State::prefetch_depth(const Worker& w, const Category& category) const {
-  constexpr std::int64_t slack_us = 3000;    // results are gathered that long, and our turn takes its time
-  constexpr std::int64_t shortest_us = 200;  // starting a process takes longer
-  constexpr std::int64_t least_gain = 20;    // one part in twenty of a task's time
-  const CategoryCounters& count = category.count;
-  if (count.successes < 10) return 0;
-  const std::int64_t mean = count.execute_us / static_cast<std::int64_t>(count.successes);
-  const std::int64_t window = w.turnaround.count() + slack_us;
-  if (mean >= config.prefetch_below.count() || window * least_gain < mean) return 0;
-  const std::int64_t slots = std::max<std::int64_t>(1, std::int64_t{w.running} - w.prefetched);
-  const std::int64_t depth = slots * window / std::max(mean, shortest_us) + 1;
-  return static_cast<std::uint32_t>(std::min<std::int64_t>(depth, config.prefetch_tasks));
-}
-
-// Freed workers that are full again get a little more of what is short and waits, so that the next task is already
-// there when one ends. Only for shapes that no other worker has room for.
-void State::prefetch() {
-  match.scratch = match.freed;
-  for (const std::uint32_t slot : match.scratch) {
-    Worker& w = workers[slot];
-    for (std::size_t i = 0; i < std::min(ready.active().size(), shapes_to_prefetch);) {
-      if (!accepts(w) || waiting <= running) break;
-      if (w.reserved_for != no_index) break;
-      const std::uint32_t index = ready.active()[i].shape;
-      const Shape& shape = ready[index];
-      const Category& category = categories[shape.key.category];
-      const std::uint32_t task = shape.parked && !shape.capped && w.prefetched < prefetch_depth(w, category) &&
-                                         !category_full(index) && !shape.key.coprocess && !category.bucketing() &&
-                                         has_features(w, shape.key.features) && is_no_larger(box_at(index, w), w)
-                                     ? pick_task(index, slot)
-                                     : no_index;
-      if (task == no_index) {
-        ++i;
-        continue;
-      }
-      const Box box = box_at(index, w);
-      dispatch(task, slot, box, true);
-    }
-  }
 }
 
 // Could an idle worker of some connected size run it? `short_of`: which resources were too small somewhere.

@@ -76,7 +76,7 @@ void State::on_result(std::uint32_t slot, const ResultFacts& facts) {
   const std::uint32_t task = a.task;
   take_facts(a, facts, Duration(spec_of(tasks[task])->max_running_us), now);
   counters.time_workers_execute += a.execution.count();
-  const Duration around = std::max(now.time - a.started - a.execution, Duration(0));
+  const Duration around = std::max(now.time - a.started - a.execution, Duration(1));
   w.turnaround = w.turnaround.count() == 0 ? around : std::min(around, w.turnaround + w.turnaround / 16 + Duration(1));
 
   if (a.result == ResultCode::forsaken) {

@@ -269,6 +269,7 @@ struct State {
   [[nodiscard]] bool has_room(const Worker& worker) const;
   [[nodiscard]] bool category_full(std::uint32_t shape) const;
   void prefetch();
+  [[nodiscard]] std::uint32_t next_in_line(Worker& worker);
   [[nodiscard]] static bool is_no_larger(const Box& box, const Worker& worker);
   [[nodiscard]] std::uint32_t prefetch_depth(const Worker& worker, const Category& category) const;
   [[nodiscard]] bool reserved_against(const Worker& worker, std::uint32_t shape) const;

@@ -66,6 +66,29 @@ TEST(Prefetch, LeavesTasksThatNeedMoreThanOneOfThoseThatRun) {
   EXPECT_EQ(d.machine.state(large), TaskState::ready);
 }
 
+TEST(Prefetch, NothingOvertakesATaskThatIsNextInLine) {
+  MachineDriver d;
+  d.connect({.cores = 1});
+  for (int i = 0; i < 200; ++i) d.submit(request(1));
+  d.step();
+  ResultFacts facts;
+  facts.execution_us = 1000;
+  std::size_t ended = 0;
+  const auto end_one = [&] {
+    d.pass(std::chrono::milliseconds(10));
+    d.finish(d.sent[ended++].task, facts);
+  };
+  while (ended < 12) end_one();
+  TaskSpec unknown = request(1);  // nothing is known of its category: it is not sent ahead
+  unknown.category = "new";
+  unknown.priority = 1;
+  const TaskId next = d.submit(unknown);
+  const std::size_t there = d.sent.size();
+  while (d.machine.state(next) == TaskState::ready && ended < there) end_one();
+  EXPECT_EQ(d.machine.state(next), TaskState::running) << "after those that were there already";
+  EXPECT_EQ(d.sent.size(), there + 1);
+}
+
 TEST(Prefetch, EndsWhenFewerTasksWaitThanRun) {
   MachineDriver d;
   d.connect({.cores = 4});
