@@ -117,9 +117,9 @@ bool is_success(const TaskOutcome& outcome) {
 }
 
 std::string failure_cause(const TaskOutcome& outcome) {
+  if (outcome.result != protocol::ResultCode::success) return std::string(protocol::result_text(outcome.result));
   if (outcome.signal > 0) return "killed by signal " + std::to_string(outcome.signal);
-  if (outcome.result == protocol::ResultCode::success) return "exit code " + std::to_string(outcome.return_status);
-  return std::string(protocol::result_text(outcome.result));
+  return "exit code " + std::to_string(outcome.return_status);
 }
 
 }  // namespace taskmill::manager
