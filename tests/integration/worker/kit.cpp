@@ -194,7 +194,10 @@ std::string Peer::until(std::string_view prefix, int timeout_ms) {
   while (true) {
     auto text = line(left_of(end));
     if (text.empty() || text.starts_with(prefix)) return text;
-    seen_.push_back(std::move(text));
+    seen_.push_back(text);
+    // Its body has no end of line: what follows would look like a part of it.
+    if (text.starts_with("cache-invalid "))
+      bytes(static_cast<std::size_t>(std::stoll(text.substr(text.rfind(' ') + 1))));
   }
 }
 
