@@ -17,17 +17,17 @@ struct UniqueKeys {
 
   bool operator()(int /*depth*/, typename Json::parse_event_t event, Json& parsed) {
     using Event = typename Json::parse_event_t;
-    if (event == Event::object_start) open.emplace_back();
-    if (event == Event::object_end) open.pop_back();
+    if (event == Event::object_start) open_.emplace_back();
+    if (event == Event::object_end) open_.pop_back();
     if (event == Event::key && twice.empty()) {
       const auto key = parsed.template get<std::string>();
-      if (!open.back().insert(key).second) twice = key;
+      if (!open_.back().insert(key).second) twice = key;
     }
     return true;
   }
 
  private:
-  std::vector<std::set<std::string>> open;
+  std::vector<std::set<std::string>> open_;
 };
 
 }  // namespace taskmill

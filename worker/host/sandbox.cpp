@@ -333,17 +333,12 @@ class Collector {
     struct stat status {};
     if (!file || ::fstat(file.get(), &status) != 0 || !S_ISREG(status.st_mode)) return false;
     if (static_cast<std::uint64_t>(status.st_size) > limit) return false;
-    std::string content(static_cast<std::size_t>(status.st_size), '\0');
-    std::size_t have = 0;
-    while (have < content.size()) {
-      const ssize_t got = ::read(file.get(), content.data() + have, content.size() - have);
-      if (got < 0 && errno == EINTR) continue;
-      if (got <= 0) return false;
-      have += static_cast<std::size_t>(got);
-    }
+    const auto size = static_cast<std::size_t>(status.st_size);
+    auto content = os::read_some(file.get(), size);
+    if (!content || content->size() != size) return false;
     moved.mode = status.st_mode & 0777;
-    moved.size = content.size();
-    moved.content = std::move(content);
+    moved.size = size;
+    moved.content = std::move(*content);
     inline_left_ -= moved.size;
     return true;
   }

@@ -1,11 +1,11 @@
 #include "worker/net/chunk_source.hpp"
 
-#include <algorithm>
 #include <boost/asio/post.hpp>
 #include <utility>
 
 #include "protocol/pb/frames.hpp"
 #include "protocol/pb/peer_frames.hpp"
+#include "worker/net/peer_text.hpp"
 
 namespace taskmill::worker {
 namespace {
@@ -15,12 +15,6 @@ using boost::asio::ip::tcp;
 constexpr Duration silence_limit = std::chrono::seconds(10);
 constexpr auto look_interval = std::chrono::seconds(1);
 constexpr int most_runs = 128;  // in one request, so that its frame stays short
-
-std::string plain(std::string text) {
-  std::replace_if(
-      text.begin(), text.end(), [](char c) { return c < ' ' || c > '~'; }, '?');
-  return text;
-}
 
 }  // namespace
 

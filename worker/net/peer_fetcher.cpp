@@ -15,6 +15,7 @@
 #include "common/base/text.hpp"
 #include "protocol/pb/frames.hpp"
 #include "protocol/pb/peer_frames.hpp"
+#include "worker/net/peer_text.hpp"
 
 namespace taskmill::worker {
 namespace {
@@ -35,12 +36,6 @@ struct Progress {
   std::uint64_t hashed = 0;
   ErrorCode error;
 };
-
-std::string plain(std::string text) {
-  std::replace_if(
-      text.begin(), text.end(), [](char c) { return c < ' ' || c > '~'; }, '?');
-  return text;
-}
 
 // On the pool: takes the bytes up to `end` into the digest.
 void digest_up_to(Progress& progress, std::uint64_t end) {

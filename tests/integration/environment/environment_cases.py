@@ -273,17 +273,23 @@ def passed_on(process):
     return (int(found[3]), float(found[1]) * UNITS[found[2]]) if found else (0, 0)
 
 
+def all_at_once(lab, archive, count, transfers):
+    """That many workers start together, each gets the environment, and then every task ends."""
+    run, gate, ready, _ = behind_a_gate(lab, archive, count, transfers)
+    for i in range(count):
+        worker(lab, run.port, cores=1, name=f"w{i}")
+    lab.wait_until(lambda: ready() == count or not run.running(), f"all {count} workers have the environment")
+    gate.touch()
+    all_answered(results(lab, run), count)
+    return run
+
+
 @case
 def eight_workers_pass_it_on(lab):
     """The manager sends it once at a time and to one; from then on workers serve each other."""
     archive = pack(lab, make_tree(lab, files=300))
     size = archive.stat().st_size
-    run, gate, ready, _ = behind_a_gate(lab, archive, 8, transfers=1)
-    for i in range(8):
-        worker(lab, run.port, cores=1, name=f"w{i}")
-    lab.wait_until(lambda: ready() == 8 or not run.running(), "all eight workers have the environment")
-    gate.touch()
-    all_answered(results(lab, run), 8)
+    run = all_at_once(lab, archive, 8, transfers=1)
     unpacked, found, sent = counts(run)
     transfers, moved = passed_on(run)
     expect((unpacked, found) == (8, 0), f"unpacked {unpacked}, found {found}")
@@ -294,12 +300,7 @@ def eight_workers_pass_it_on(lab):
 @case
 def without_peer_transfers_the_manager_sends_all(lab):
     archive = pack(lab, make_tree(lab, files=100))
-    run, gate, ready, _ = behind_a_gate(lab, archive, 3, transfers=0)
-    for i in range(3):
-        worker(lab, run.port, cores=1, name=f"w{i}")
-    lab.wait_until(lambda: ready() == 3 or not run.running(), "all workers have the environment")
-    gate.touch()
-    all_answered(results(lab, run), 3)
+    run = all_at_once(lab, archive, 3, transfers=0)
     expect(counts(run)[2] > 2.5 * archive.stat().st_size, f"the manager sent only {counts(run)[2]} bytes")
     expect(passed_on(run) == (0, 0), "something went from worker to worker")
 

@@ -104,9 +104,8 @@ class Limits(Case):
         self.assertEqual(done["a"]["limits_exceeded"], {})
 
     def test_cores_are_told_or_stopped_by_choice(self):
-        task = {"command": f"{KNOWN_USE} spin 16 0.15", "cores": 1, "tag": "a"}
+        task = {"command": f"{KNOWN_USE} spin 16 0.15", "tag": "a"}
         small = ("--category", "default:cores=0.01")
-        task.pop("cores")
         done = self.run_tasks([task], *LOCAL, "--tune", "proportional-resources=0", *small, expect=0)
         self.assertEqual(done["a"]["resources_allocated"]["cores"], 0.01)
         if done["a"]["resources_measured"]["cores_avg"] < 0.5:

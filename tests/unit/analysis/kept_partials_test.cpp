@@ -6,16 +6,10 @@
 
 #include "common/base/random.hpp"
 #include "manager/analysis/core/planner.hpp"
+#include "tests/unit/analysis/small_settings.hpp"
 
 namespace taskmill::manager::analysis {
 namespace {
-
-PlannerSettings small_settings() {
-  PlannerSettings settings;
-  settings.chunksize = 100;
-  settings.treereduction = 3;
-  return settings;
-}
 
 TEST(KeptPartials, AreMergedWhereTheyLieAndOnlyOneOfEachPlaceIsFetched) {
   Planner planner(small_settings());

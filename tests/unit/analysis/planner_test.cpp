@@ -6,16 +6,10 @@
 #include <set>
 
 #include "common/base/random.hpp"
+#include "tests/unit/analysis/small_settings.hpp"
 
 namespace taskmill::manager::analysis {
 namespace {
-
-PlannerSettings small_settings() {
-  PlannerSettings settings;
-  settings.chunksize = 100;
-  settings.treereduction = 3;
-  return settings;
-}
 
 // Runs items to their end in order of arrival, everything succeeding.
 void run_all(Planner& planner, std::uint64_t events_per_file) {

@@ -2,7 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "worker/core/machine.hpp"
+#include "tests/unit/worker/machine_fixture.hpp"
 
 namespace taskmill::worker {
 namespace {
@@ -12,25 +12,8 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
 
-class PushTest : public ::testing::Test {
+class PushTest : public MachineTest {
  protected:
-  static MachineConfig config() {
-    MachineConfig config;
-    config.offered = {2, 100, 1000, 0};
-    config.identity.worker_id = "worker-0";
-    return config;
-  }
-  void SetUp() override {
-    machine.on_session_started("m", 11, now, fx);
-    take();
-  }
-  Effects take() {
-    machine.run(now, fx);
-    machine.check_invariants();
-    Effects taken = std::move(fx);
-    fx = Effects();
-    return taken;
-  }
   static protocol::TaskDescription task(std::int64_t id) {
     protocol::TaskDescription description;
     description.task_id = id;
@@ -65,9 +48,6 @@ class PushTest : public ::testing::Test {
   }
 
   std::uint64_t limit = 1 << 20;
-  Now now{Time(Duration(5'000'000)), WallTime(Duration(1'800'000'000'000'000))};
-  Effects fx;
-  Machine machine{config(), now.time};
 };
 
 TEST_F(PushTest, IsPushedAtOnceWhenNothingElseWaits) {
